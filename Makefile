@@ -1,0 +1,45 @@
+# Set-up and the commands that a person needs; `make` alone lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export HF_HUB_OFFLINE ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-slow check bench clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(READY)  ## make .venv from requirements.lock
+
+$(READY): requirements.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
+	  echo "error: no virtual environment; on Debian or Ubuntu: apt-get install python3-venv" >&2; \
+	  exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+run: $(READY)  ## build the study that params.yaml asks for and record it in DVC
+	@$(BIN)/palimpsest run
+
+test: $(READY)  ## units and the smoke study, at most 10 minutes
+	$(BIN)/python -m pytest -m "not slow and not modes"
+
+test-slow: $(READY)  ## what takes longer
+	$(BIN)/python -m pytest -m "slow or modes"
+
+check: $(READY)  ## style, types, workflow
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python tests/lint_workflow.py
+
+bench: $(READY)  ## measure what the documentation claims
+	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file; done
+
+clean:  ## remove caches of tools; artifacts stay
+	rm -rf .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""Turns a study's tables and fits into the answers of the report, one per question."""

@@ -1,0 +1,27 @@
+"""All questions of the study, answered in their order."""
+
+from __future__ import annotations
+
+from palimpsest.core.answers import drift, memory, policies, rates, replay, schedule
+from palimpsest.core.answers.answer import Answer
+from palimpsest.core.answers.frames import Frames
+
+
+def answers(frames: Frames) -> list[Answer]:
+    """Answer the 14 questions of study.md."""
+    return [
+        rates.by_size(frames),
+        replay.prevents(frames),
+        replay.cost(frames),
+        policies.same(frames),
+        rates.beyond_edge(frames),
+        rates.never_learn(frames),
+        drift.predicts(frames),
+        memory.order(frames),
+        schedule.come_back(frames),
+        policies.knee(frames),
+        schedule.difficulty(frames),
+        schedule.protections(frames),
+        schedule.longer_base(frames),
+        drift.one_curve(frames),
+    ]

@@ -1,0 +1,73 @@
+"""The tables and fits of one study, as the figures and the answers read them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+CSV_TABLES = ("runs", "experiments", "memory", "rates", "evals", "bases")
+PARQUET_TABLES = ("steps", "held_out", "recall", "drift", "pieces", "lag", "landscape")
+FORGETTING_TOLERANCE_NATS = 0.05  # study.md, collapse of a benchmark; fits.json may name another
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Every table by its file's name, without the ending; columns as the tables stage wrote them."""
+
+    runs: pd.DataFrame
+    experiments: pd.DataFrame
+    memory: pd.DataFrame
+    rates: pd.DataFrame
+    evals: pd.DataFrame
+    bases: pd.DataFrame
+    steps: pd.DataFrame
+    held_out: pd.DataFrame
+    recall: pd.DataFrame
+    drift: pd.DataFrame
+    pieces: pd.DataFrame
+    lag: pd.DataFrame
+    landscape: pd.DataFrame
+    fits: dict[str, Any]
+    predictions: pd.DataFrame
+
+    def sizes(self) -> list[str]:
+        """Return the names of all models, smallest first."""
+        parts = [frame[["model", "n_params"]] for frame in (self.runs, self.rates, self.bases)]
+        known = pd.concat([part for part in parts if len(part)] or parts).drop_duplicates("model")
+        return [str(model) for model in known.sort_values(["n_params", "model"]).model]
+
+    def replay_fractions(self) -> list[float]:
+        """Return the replay fractions of all runs, smallest first."""
+        return sorted(float(r) for r in self.runs.replay_fraction.dropna().unique())
+
+    def tolerance_nats(self) -> float:
+        """Return the forgetting that counts as prevented, in nats."""
+        return float(self.fits.get("tolerance_nats", FORGETTING_TOLERANCE_NATS))
+
+    def plain_runs(self) -> pd.DataFrame:
+        """Return the runs that differ only in size, policy, replay and seed.
+
+        One phase of chunks in time order, once over the data, each batch once; of several lengths
+        the most frequent one of each model (of equally frequent ones the longest).
+        """
+        runs = self.runs
+        once = (runs.n_phases == 1) & (runs.epochs == 1) & (runs.repeats == 1)
+        alike = runs[once & (runs.order == "time") & (runs.stream == "chunks")]
+        usual = alike.groupby("model").n_steps.agg(lambda steps: steps.mode().max())
+        return alike[alike.n_steps == alike.model.map(usual)]
+
+    def main_policy(self) -> str:
+        """Return the label of the policy that was run at the most settings ("" without runs)."""
+        runs = self.plain_runs()
+        if runs.empty:
+            return ""
+        settings = runs.drop_duplicates(["model", "replay_fraction", "policy_label"])
+        return str(settings.policy_label.value_counts(sort=True).sort_index().idxmax())
+
+    def memory_runs(self) -> pd.DataFrame:
+        """Return the memory table's rows that have a shuffled control, with their runs' columns."""
+        controlled = self.memory[self.memory.control_run.fillna("") != ""]
+        rows = controlled.merge(self.runs, on="run", how="inner")
+        return rows.sort_values(["n_params", "learning_rate", "run"], ignore_index=True)

@@ -1,0 +1,146 @@
+"""Questions 1, 5 and 6: rates against size, steps beyond the edge, rates that never learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from palimpsest.core.answers.answer import Answer, Question, decide
+from palimpsest.core.answers.fitted import fit_of, fit_reason
+from palimpsest.core.answers.frames import Frames
+from palimpsest.core.answers.numbers import between, count, percent, plain, rate
+from palimpsest.core.answers.seeds import mean_interval
+
+BY_SIZE = Question(
+    1,
+    words="How do the loss decrease per step, the rate for a given decrease, the best decrease and "
+    "the edge depend on model size?",
+    asked="Does the rate that gives a certain decrease in one step change with model size?",
+    rule="κ is fitted to the probes: the rate falls with the number of parameters to the power κ. Yes when its 95 % interval leaves "
+    "out zero; no when the interval lies within ±0.05.",
+    figures=("rates", "landscape"),
+)
+BEYOND = Question(
+    5,
+    words="Why does a fixed rate sometimes raise the loss?",
+    asked="Does a fixed rate lie beyond the step's own edge on more than 5 % of the steps?",
+    rule="Mean over the fixed-rate runs whose steps were measured. Yes when the 95 % interval lies "
+    "above 5 %, no when it lies below.",
+)
+NEVER = Question(
+    6,
+    words="What happens beyond the edge, and are there sensible rates that never learn?",
+    asked="Are there rates below the edge at which a run learns nothing?",
+    rule="Needs runs at three or more rates in one size. Yes when a run below its size's median "
+    "edge learned less than 0.01 nats on unseen episodes, else no.",
+    figures=("landscape",),
+)
+FLAT_EXPONENT = 0.05
+FEW_STEPS = 0.05
+NOTHING_LEARNED_NATS = 0.01
+
+
+def by_size(frames: Frames) -> Answer:
+    """Answer question 1 from the fitted exponent and the probes' medians."""
+    medians = probe_medians(frames.rates)
+    if medians.empty:
+        return BY_SIZE.not_run("probe that found a rate")
+    header, rows = _rate_rows(medians)
+    fit = fit_of(frames.fits, "decrease-lr", parameter="kappa")
+    if fit is None:
+        sentence = f"No exponent: {fit_reason(frames.fits, 'decrease-lr')}. The table is measured."
+        return BY_SIZE.answered("not decidable", sentence=sentence, header=header, rows=rows)
+    value, low, high = fit
+    verdict = decide(abs_low(low, high), abs_high(low, high), yes_above=0, no_below=FLAT_EXPONENT)
+    way = "falls" if value > 0 else "rises"
+    return BY_SIZE.answered(
+        verdict,
+        sentence=f"The rate for a given decrease {way} with size as N to the power "
+        f"{plain(-value)} (interval of κ: {between(low, high, decimals=2)}).",
+        value=f"κ = {plain(value)}",
+        interval=between(low, high, decimals=2),
+        header=header,
+        rows=rows,
+    )
+
+
+def probe_medians(rates: pd.DataFrame) -> pd.DataFrame:
+    """Return the found rates at the lowest replay, medians over seeds, with a column `wanted`."""
+    lowest = rates[rates.replay_fraction == rates.replay_fraction.min()]
+    named = lowest.assign(
+        wanted=[
+            percent(row.decrease) if row.target == "decrease" else row.target
+            for row in lowest.itertuples()
+        ]
+    )
+    columns = ["decrease", "median_learning_rate", "q1", "q3", "n_found", "n_batches"]
+    keys = ["model", "n_params", "target", "wanted"]
+    medians = named.groupby(keys, as_index=False)[columns].median()
+    return medians.sort_values(["n_params", "median_learning_rate"], ignore_index=True)
+
+
+def beyond_edge(frames: Frames) -> Answer:
+    """Answer question 5 from the measured share of steps beyond the edge."""
+    runs = frames.runs[frames.runs.policy == "fixed"].dropna(subset=["share_beyond_edge"])
+    if runs.empty:
+        return BEYOND.not_run("fixed-rate run whose steps were measured against their edge")
+    mean, low, high = mean_interval(runs.share_beyond_edge)
+    return BEYOND.answered(
+        decide(low, high, yes_above=FEW_STEPS, no_below=FEW_STEPS),
+        sentence=f"Over {len(runs)} runs at a fixed rate, {percent(mean, decimals=1)} of the steps "
+        f"went beyond their edge, at most {percent(runs.share_beyond_edge.max(), decimals=1)}.",
+        value=percent(mean, decimals=1),
+        interval=f"{percent(low, decimals=1)} to {percent(high, decimals=1)}",
+    )
+
+
+def never_learn(frames: Frames) -> Answer:
+    """Answer question 6 from runs at several rates, below and beyond their size's edge."""
+    runs = frames.runs[(frames.runs.replay_fraction < 1)].dropna(subset=["learning_nats"])
+    edges = (
+        frames.rates[frames.rates.target == "edge"].groupby("model").median_learning_rate.median()
+    )
+    runs = runs.assign(edge=runs.model.map(edges)).dropna(subset=["edge"])
+    rounded = runs.learning_rate.map(rate)
+    if runs.empty or rounded.groupby(runs.model).nunique().max() < 3:
+        return NEVER.not_run("runs at three or more rates in one size with a known edge")
+    below, beyond = runs[runs.learning_rate <= runs.edge], runs[runs.learning_rate > runs.edge]
+    idle = below[below.learning_nats < NOTHING_LEARNED_NATS]
+    worst = (
+        f", the least {plain(beyond.learning_nats.min(), decimals=3)} nats" if len(beyond) else ""
+    )
+    return NEVER.answered(
+        "yes" if len(idle) else "no",
+        sentence=f"{len(idle)} of {len(below)} runs below the edge learned nothing; "
+        f"{len(beyond)} runs went beyond it{worst}.",
+        value=f"{len(idle)} of {len(below)} runs",
+        interval="counted, no interval",
+    )
+
+
+def abs_low(low: float, high: float) -> float:
+    """Return the smallest magnitude in an interval: 0 when it holds zero."""
+    return 0.0 if low <= 0 <= high else float(min(abs(low), abs(high)))
+
+
+def abs_high(low: float, high: float) -> float:
+    """Return the largest magnitude in an interval."""
+    return float(np.maximum(abs(low), abs(high)))
+
+
+def _rate_rows(medians: pd.DataFrame) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    found = medians[medians.target != "largest_decrease"]
+    order = list(found.groupby("wanted").median_learning_rate.median().sort_values().index)
+    largest = medians[medians.target == "largest_decrease"].set_index("model").decrease
+    rows = []
+    for model, ours in found.groupby("model", sort=False):
+        by_target = ours.set_index("wanted").median_learning_rate
+        rows.append(
+            (
+                f"{model} ({count(ours.n_params.iloc[0])})",
+                *(rate(by_target.get(wanted, np.nan)) for wanted in order),
+                percent(largest.get(model, np.nan), decimals=1),
+            )
+        )
+    names = [w if w in ("best", "edge") else f"η for {w}" for w in order]
+    return ("size", *names, "largest decrease"), tuple(rows)

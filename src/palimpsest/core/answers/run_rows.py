@@ -1,0 +1,98 @@
+"""The table of all runs as the page shows it: text for eyes, values for sorting, a sparkline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from palimpsest.core.answers.frames import Frames
+from palimpsest.core.answers.numbers import count, nats, percent, rate
+
+HEADER = (  # text, what it means
+    ("run", "name of the run"),
+    ("size", "base model; parameters without embeddings"),
+    ("policy", "how the learning rate was chosen"),
+    ("rate", "median learning rate over the steps"),
+    ("replay", "share of training tokens from the original data"),
+    ("order", "order of the new data"),
+    ("repeats", "updates on a batch before moving on"),
+    ("seed", "seed of replay draw, offset and pretraining"),
+    ("steps", "optimiser updates"),
+    ("new tokens", "training tokens from the new text"),
+    ("learning", "fall of the loss on unseen new text, nats per token"),
+    ("forgetting", "rise of the loss on unseen original text, nats per token"),
+    ("vs control", "forgetting minus that of the replay-only control, nats per token"),
+    ("drift", "mean absolute change of a weight"),
+    ("stopped by", "the rule that ended the run"),
+    ("loss", "training loss over the steps"),
+)
+SPARK_POINTS = 32
+SPARK_WIDTH, SPARK_HEIGHT = 72, 18
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: what is read, and what is sorted by."""
+
+    text: str
+    sort: str
+
+
+def run_rows(frames: Frames) -> list[tuple[list[Cell], str]]:
+    """Return per run its cells in the order of HEADER (without the sparkline) and its sparkline."""
+    steps = dict(list(frames.steps.groupby("run")))
+    ordered = frames.runs.sort_values(
+        ["n_params", "policy_label", "replay_fraction", "seed", "run"]
+    )
+    return [(_cells(run), sparkline(steps.get(run.run))) for run in ordered.itertuples()]
+
+
+def sparkline(steps: pd.DataFrame | None) -> str:
+    """Return the points of a polyline: the loss trained on, averaged to at most 32 points."""
+    if steps is None:
+        return ""
+    losses = steps.loss_new_nats.fillna(steps.loss_replay_nats).dropna().to_numpy()
+    if len(losses) < 2:
+        return ""
+    parts = np.array_split(losses, min(SPARK_POINTS, len(losses)))
+    values = np.array([part.mean() for part in parts])
+    span = float(np.ptp(values)) or 1.0
+    x = np.linspace(1, SPARK_WIDTH - 1, len(values))
+    y = 1 + (SPARK_HEIGHT - 2) * (values.max() - values) / span
+    return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
+
+
+def _cells(run: object) -> list[Cell]:
+    def of(column: str) -> float:
+        return getattr(run, column)
+
+    return [
+        _text(run.run),  # type: ignore[attr-defined]
+        Cell(f"{run.model} ({count(of('n_params'))})", _key(of("n_params"))),  # type: ignore[attr-defined]
+        _text(run.policy_label),  # type: ignore[attr-defined]
+        Cell(rate(of("learning_rate")), _key(of("learning_rate"))),
+        Cell(percent(of("replay_fraction")), _key(of("replay_fraction"))),
+        _text(run.order),  # type: ignore[attr-defined]
+        Cell(str(of("repeats")), _key(of("repeats"))),
+        Cell(str(of("seed")), _key(of("seed"))),
+        Cell(str(of("n_steps")), _key(of("n_steps"))),
+        Cell(count(of("n_new_tokens")), _key(of("n_new_tokens"))),
+        Cell(nats(of("learning_nats"), signed=True), _key(of("learning_nats"))),
+        Cell(nats(of("forgetting_nats"), signed=True), _key(of("forgetting_nats"))),
+        Cell(
+            nats(of("forgetting_against_control_nats"), signed=True),
+            _key(of("forgetting_against_control_nats")),
+        ),
+        Cell(rate(of("mad_drift")), _key(of("mad_drift"))),
+        _text(run.stop_reason),  # type: ignore[attr-defined]
+    ]
+
+
+def _text(value: object) -> Cell:
+    return Cell(str(value), str(value))
+
+
+def _key(value: float) -> str:
+    return "" if pd.isna(value) else f"{value:.6g}"

@@ -1,0 +1,164 @@
+"""Turns a fit into parameter sets drawn as if the study had been run again.
+
+The design (sizes, ratios, rates) is never resampled. How the draws are made depends on what the
+points are: seeds within settings, whole runs, or independent points (`method_of`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from palimpsest.core.laws.fitting import Fit, problem_of
+from palimpsest.core.laws.form import Array, Law, predict
+from palimpsest.core.laws.points import Points
+from palimpsest.core.laws.solver import solve
+
+LEAST_SEEDS = 3
+TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How far runs of one setting lie apart: standard deviation and degrees of freedom."""
+
+    sigma: float
+    n_free: int
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Parameter sets (R, K) of a bootstrap; without any, `reason` says why."""
+
+    theta: Array
+    method: str
+    reason: str = ""
+
+    @property
+    def decided(self) -> bool:
+        """Whether there are draws to take intervals from."""
+        return len(self.theta) > 0
+
+    def band(self, law: Law, x: dict[str, Array], *, confidence: float) -> tuple[Array, Array]:
+        """Return the lower and upper end (m,) of the prediction's interval."""
+        return interval(predict(law, self.theta, x), confidence=confidence)
+
+
+def interval(values_R: Array, *, confidence: float) -> tuple[Array, Array]:
+    """Return the central interval of draws along the first axis."""
+    ends = np.quantile(values_R, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    return ends[0], ends[1]
+
+
+def replicate_noise(points: Points, law: Law) -> Noise | None:
+    """Estimate a run's noise from settings that were run more than once; None without any.
+
+    A run of many points counts as one replicate: its points' variances are averaged.
+    """
+    if points.run is None:
+        return None
+    z = np.log(points.y) if law.compare == "log" else points.y
+    total, n_free = 0.0, 0
+    for cell in np.unique(points.cell):
+        table = replicates(points, z, cell=cell)
+        if len(table) < 2:
+            continue
+        total += float(np.sum(np.mean((table - table.mean(axis=0)) ** 2, axis=1)))
+        n_free += len(table) - 1
+    return Noise(float(np.sqrt(total / n_free)), n_free) if n_free and total > 0 else None
+
+
+def replicates(points: Points, z: Array, *, cell: int) -> Array:
+    """Return the runs of a setting as rows, cut to the number of points all of them have."""
+    assert points.run is not None
+    here = points.cell == cell
+    runs = [z[here & (points.run == run)] for run in np.unique(points.run[here])]
+    shortest = min(len(run) for run in runs)
+    return np.array([run[:shortest] for run in runs])
+
+
+def method_of(points: Points, noise: Noise | None) -> str:
+    """Choose how to resample: "points", "seeds", "runs", or "" where nothing is honest."""
+    if points.run is None:
+        return "points"
+    pairs = np.unique(np.column_stack([points.cell, points.run]), axis=0)
+    seeds_per_cell = np.unique(pairs[:, 0], return_counts=True)[1]
+    if seeds_per_cell.min() >= LEAST_SEEDS:
+        return "seeds"
+    return "runs" if noise is not None else ""
+
+
+def bootstrap(
+    fit: Fit, points: Points, *, noise: Noise | None = None, n_draws: int, seed: int
+) -> Draws:
+    """Fit again `n_draws` times to data drawn as the design allows; needs a fitted law.
+
+    `noise` may come from settings outside these points; else their own replicates are taken.
+    """
+    noise = noise or replicate_noise(points, fit.law)
+    method = method_of(points, noise)
+    none = np.empty((0, len(fit.theta)))
+    if not method:
+        return Draws(none, "none", "no setting was run with a second seed: no interval")
+    problem = problem_of(fit.law, points, noise=fit.noise)
+    random = np.random.default_rng(seed)
+    if method == "points":
+        counts = random.multinomial(len(points), np.full(len(points), 1 / len(points)), n_draws)
+        problem = replace(problem, weights=counts.astype(float))
+    elif method == "seeds":
+        problem = replace(problem, z=seeds_within_cells(points, problem.z, n_draws, random))
+    else:
+        assert noise is not None
+        fitted = problem.z + fit.residuals * problem.sigma
+        moves = whole_runs(points, fit.residuals, noise, n_draws, random)
+        problem = replace(problem, z=fitted + moves)
+    start = np.repeat(fit.theta[None], n_draws, axis=0)
+    theta, objective = solve(problem, start, tolerance=TOLERANCE, n_steps=200)
+    return Draws(theta[np.isfinite(objective)], method)
+
+
+def seeds_within_cells(
+    points: Points, z: Array, n_draws: int, random: np.random.Generator
+) -> Array:
+    """Draw whole runs anew within each setting, (R, n).
+
+    Deviations from the setting's mean grow by sqrt(s / (s - 1)): drawing from s values alone
+    would make them too small by that factor.
+    """
+    assert points.run is not None
+    drawn = np.empty((n_draws, len(z)))
+    for cell in np.unique(points.cell):
+        table = replicates(points, z, cell=cell)
+        n_seeds, n_places = table.shape
+        mean = table.mean(axis=0)
+        away = (table - mean) * np.sqrt(n_seeds / (n_seeds - 1))
+        here = points.cell == cell
+        for run in np.unique(points.run[here]):
+            rows = np.flatnonzero(here & (points.run == run))[:n_places]
+            drawn[:, rows] = mean + away[random.integers(n_seeds, size=n_draws)]
+            rest = np.flatnonzero(here & (points.run == run))[n_places:]
+            drawn[:, rest] = z[rest]
+    return drawn
+
+
+def whole_runs(
+    points: Points,
+    residual: Array,
+    noise: Noise,
+    n_draws: int,
+    random: np.random.Generator,
+) -> Array:
+    """Draw the noise of each run anew, (R, n): its own residual shape at the replicates' size.
+
+    The size itself is uncertain by its few degrees of freedom, so it is drawn too.
+    """
+    assert points.run is not None
+    shape = np.empty(len(residual))
+    for run in np.unique(points.run):
+        rows = points.run == run
+        size = float(np.sqrt(np.mean(residual[rows] ** 2)))
+        shape[rows] = residual[rows] / size if size > 0 else 1.0
+    kicks_Rr = random.standard_normal((n_draws, int(points.run.max()) + 1))
+    spread_R = noise.sigma * np.sqrt(noise.n_free / random.chisquare(noise.n_free, n_draws))
+    return np.asarray(spread_R[:, None] * kicks_Rr[:, points.run] * shape)

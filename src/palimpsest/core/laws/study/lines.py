@@ -1,0 +1,43 @@
+"""Is forgetting a function of learning alone? The line of old loss over new loss, per model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from palimpsest.core.laws import load
+from palimpsest.core.laws.study.entry import (
+    SETTING,
+    Entry,
+    Options,
+    make_entry,
+    points_of,
+    pooled_noise,
+)
+
+
+def line_fits(runs: pd.DataFrame, options: Options) -> list[Entry]:
+    """Fit `forgetting-line` to the final losses of each model's runs."""
+    if not options.wants("forgetting-line"):
+        return []
+    mixed = runs[runs.replay_fraction < 1]
+    noise = pooled_noise(mixed, "loss_original_nats")
+    entries = []
+    for model, group in mixed.groupby("model"):
+        inputs = {"L_new": "loss_new_nats"}
+        points = points_of(group, inputs, target="loss_original_nats", cell=SETTING)
+        ends = points.x["L_new"] if len(points) else np.zeros(1)
+        entries.append(
+            make_entry(
+                f"forgetting line/{model}",
+                load("forgetting-line"),
+                points,
+                what=f"loss on old text over loss on new text, {model}",
+                question=14,
+                options=options,
+                noise=noise,
+                grid={"L_new": np.linspace(ends.min(), ends.max(), 41)},
+                group={"model": str(model)},
+            )
+        )
+    return entries

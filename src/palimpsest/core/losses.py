@@ -1,0 +1,154 @@
+"""Rows of tokens to losses in nats: the one code path for every measured loss.
+
+Shapes: B rows of a micro-batch, T targets, V vocabulary. Padding stands on the right, where a
+causal model cannot see it, so that no attention mask is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from palimpsest.core.flat import FlatWeights
+
+if TYPE_CHECKING:
+    from palimpsest.core.streams.rows import Row
+
+NOT_COUNTED = -100
+# Floats of logits per micro-batch: 16 MB keep a CPU in its cache, 1 GB fill an accelerator.
+LOGITS_PER_MICRO_BATCH = {"cpu": 2**22, "cuda": 2**28}
+
+
+@dataclass(frozen=True)
+class Packed:
+    """One micro-batch: `row_index` says which of the given rows stands where."""
+
+    inputs_BT: Tensor  # noqa: N815
+    targets_BT: Tensor  # noqa: N815
+    row_index: tuple[int, ...]
+    n_tokens: int
+
+
+class BatchGradient(NamedTuple):
+    """The losses of a batch's parts, nats (NaN where a part is empty), and ∇ of the new part's.
+
+    `new_gradient` is flat; where there is no new part (pure replay) it is the replay's.
+    """
+
+    loss_new_nats: float
+    loss_replay_nats: float
+    new_gradient: Tensor
+
+
+def micro_batch_tokens(model: nn.Module) -> int:
+    """Return how many tokens the model's device takes at once, by the size of the logits."""
+    parameter = next(model.parameters())
+    vocab_size = int(model.get_output_embeddings().weight.shape[0])  # type: ignore[operator]
+    return max(1, LOGITS_PER_MICRO_BATCH[parameter.device.type] // vocab_size)
+
+
+def pack(
+    rows: Sequence[Row], *, max_tokens: int, device: torch.device, pieces: bool = False
+) -> list[Packed]:
+    """Return the rows as padded micro-batches, the longest first; a row is never cut.
+
+    With `pieces` the leading `n_context` targets of each row do not count: they belong to
+    another piece. Each micro-batch holds at most `max_tokens` with its padding, or one row.
+    """
+    order = sorted(range(len(rows)), key=lambda index: -len(rows[index].tokens))
+    packed = []
+    while order:
+        n_rows = max(1, max_tokens // (len(rows[order[0]].tokens) - 1))
+        taken, order = order[:n_rows], order[n_rows:]
+        packed.append(_pad([rows[index] for index in taken], taken, device, pieces))
+    return packed
+
+
+def row_losses(model: nn.Module, packed: Sequence[Packed]) -> tuple[np.ndarray, np.ndarray]:
+    """Return (summed nats as float64, counted tokens as int64) per row, in the order given."""
+    n_rows = sum(len(micro.row_index) for micro in packed)
+    sum_nats, n_tokens = np.zeros(n_rows), np.zeros(n_rows, dtype=np.int64)
+    with torch.no_grad():
+        for micro in packed:
+            where = list(micro.row_index)
+            sum_nats[where] = _row_sums(model, micro).cpu().numpy()
+            n_tokens[where] = (micro.targets_BT != NOT_COUNTED).sum(dim=1).cpu().numpy()
+    return sum_nats, n_tokens
+
+
+def mean_loss(model: nn.Module, packed: Sequence[Packed]) -> float:
+    """Return the mean loss in nats per counted token."""
+    with torch.no_grad():
+        sums = [_row_sums(model, micro).sum() for micro in packed]
+    return _total(sums) / count_tokens(packed)
+
+
+def backward(model: nn.Module, packed: Sequence[Packed], n_tokens_total: int) -> float:
+    """Add ∇(summed nats / n_tokens_total) to the gradients; return these rows' own mean loss.
+
+    Parts of one batch, each called with the tokens of all parts, add up to the exact
+    token-weighted gradient of the mean.
+    """
+    sums = []
+    for micro in packed:
+        sum_nats = _row_sums(model, micro).sum()
+        (sum_nats / n_tokens_total).backward()
+        sums.append(sum_nats.detach())
+    return _total(sums) / count_tokens(packed)
+
+
+def batch_gradient(
+    model: nn.Module, flat: FlatWeights, *, new: Sequence[Packed], replay: Sequence[Packed]
+) -> BatchGradient:
+    """Leave the gradient of the mean over the whole batch in `flat.grads`, parts kept apart."""
+    n_new, n_replay = count_tokens(new), count_tokens(replay)
+    flat.zero_grad()
+    loss_new = backward(model, new, n_new + n_replay) if new else float("nan")
+    new_gradient = flat.grads * ((n_new + n_replay) / n_new) if new else flat.grads
+    loss_replay = backward(model, replay, n_new + n_replay) if replay else float("nan")
+    return BatchGradient(loss_new, loss_replay, new_gradient if new else flat.grads.clone())
+
+
+def count_tokens(packed: Sequence[Packed]) -> int:
+    """Return how many targets count."""
+    return sum(micro.n_tokens for micro in packed)
+
+
+def _pad(
+    rows: Sequence[Row], row_index: Sequence[int], device: torch.device, pieces: bool
+) -> Packed:
+    n_targets = len(rows[0].tokens) - 1
+    inputs_BT = np.zeros((len(rows), n_targets), dtype=np.int64)
+    targets_BT = np.full((len(rows), n_targets), NOT_COUNTED, dtype=np.int64)
+    for place, row in enumerate(rows):
+        n_context = row.n_context if pieces else 0
+        inputs_BT[place, : len(row.tokens) - 1] = row.tokens[:-1]
+        targets_BT[place, n_context : len(row.tokens) - 1] = row.tokens[1 + n_context :]
+    return Packed(
+        inputs_BT=torch.from_numpy(inputs_BT).to(device),
+        targets_BT=torch.from_numpy(targets_BT).to(device),
+        row_index=tuple(row_index),
+        n_tokens=int((targets_BT != NOT_COUNTED).sum()),
+    )
+
+
+def _row_sums(model: nn.Module, micro: Packed) -> Tensor:
+    """Return the summed nats per row as float64."""
+    logits_BTV = model(input_ids=micro.inputs_BT, use_cache=False).logits
+    nats_BT = cross_entropy(
+        logits_BTV.flatten(0, 1),
+        micro.targets_BT.flatten(),
+        ignore_index=NOT_COUNTED,
+        reduction="none",
+    ).view_as(micro.targets_BT)
+    return nats_BT.double().sum(dim=1)
+
+
+def _total(sums: Iterator[Tensor] | Sequence[Tensor]) -> float:
+    return float(sum(float(one) for one in sums))

@@ -1,0 +1,32 @@
+"""All figures of the report, in the order in which the page looks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from palimpsest.core.answers.frames import Frames
+from palimpsest.core.plots.benchmarks import benchmarks
+from palimpsest.core.plots.curves import curves
+from palimpsest.core.plots.drawing import Drawing, Missing
+from palimpsest.core.plots.drift import drift
+from palimpsest.core.plots.lag import lag
+from palimpsest.core.plots.landscape import landscape
+from palimpsest.core.plots.memory import memory
+from palimpsest.core.plots.rates import rates
+from palimpsest.core.plots.recall_map import recall_map
+from palimpsest.core.plots.replay import forgetting, learning
+from palimpsest.core.plots.tradeoff import tradeoff
+
+FIGURES: tuple[Callable[[Frames], Drawing | Missing], ...] = (
+    rates,
+    landscape,
+    forgetting,
+    benchmarks,
+    learning,
+    drift,
+    memory,
+    recall_map,
+    lag,
+    tradeoff,
+    curves,
+)

@@ -1,0 +1,67 @@
+"""Forgetting of pieces against the lag since they were last seen, on several clocks."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from palimpsest.core.answers.drift import CLOCKS, mean_curves
+from palimpsest.core.answers.frames import Frames
+from palimpsest.core.plots import theme
+from palimpsest.core.plots.drawing import Drawing, Missing, Panel
+
+NAME, TITLE = "lag", "Forgetting against the time since a piece was seen"
+CAPTION = (
+    "Mean rise of a piece's loss since just after its last training step, against what has passed "
+    "since then, on five clocks; runs without replay, one line each. The better the lines of all "
+    "sizes and rates coincide, the better the clock."
+)
+
+
+def lag(frames: Frames) -> Drawing | Missing:
+    """Draw the runs' forgetting curves on each clock."""
+    columns = ["run", "model", "n_params", "learning_rate", "replay_fraction"]
+    table = frames.lag.merge(frames.runs[columns], on="run")
+    table = table[(table.replay_fraction == 0) & (table.lag_steps > 0)].dropna(subset=["F"])
+    if table.empty:
+        return Missing(
+            NAME, TITLE, "no run without replay measured its pieces at later checkpoints"
+        )
+    curves = mean_curves(table)
+    clocks = [clock for clock in CLOCKS if (curves[clock] > 0).any()]
+    panels = tuple(
+        Panel(
+            CLOCKS[clock],
+            partial(_paint, frames=frames, curves=curves, clock=clock),
+            f"Forgetting against {CLOCKS[clock]} since a piece was seen, "
+            f"{curves.run.nunique()} runs.",
+        )
+        for clock in clocks
+    )
+    return Drawing(NAME, TITLE, CAPTION, panels, curves)
+
+
+def _paint(ax: Axes, *, frames: Frames, curves: pd.DataFrame, clock: str) -> None:
+    sizes = frames.sizes()
+    theme.zero_line(ax)
+    for _, ours in curves.groupby("run"):
+        line = ours[ours[clock] > 0].sort_values(clock)
+        model = str(ours.model.iloc[0])
+        ax.plot(
+            line[clock],
+            line.F,
+            color=theme.size_colour(sizes, model),
+            marker=theme.size_marker(sizes, model),
+            markersize=2.4,
+            linewidth=0.9,
+        )
+    for model in (model for model in sizes if model in set(curves.model)):
+        colour, marker = theme.size_colour(sizes, model), theme.size_marker(sizes, model)
+        ax.plot([], [], color=colour, marker=marker, label=model)
+    theme.log_ticks(ax, "x")
+    theme.few_ticks(ax)
+    ax.set_xlabel(f"{CLOCKS[clock]} since last seen")
+    ax.set_ylabel("F, nats per token")
+    theme.legend_below(ax, columns=4)

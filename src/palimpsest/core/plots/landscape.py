@@ -1,0 +1,116 @@
+"""The learning-rate landscape: the loss after one trial step, against the rate, per size."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from palimpsest.core.answers.frames import Frames
+from palimpsest.core.answers.numbers import count, percent, rate
+from palimpsest.core.plots import theme
+from palimpsest.core.plots.drawing import Drawing, Missing, Panel
+
+NAME, TITLE = "landscape", "Learning-rate landscape"
+KINDS = {  # measured_on: (line style, words)
+    "same": (theme.DASHES[0], "new text, same batch"),
+    "next": (theme.DASHES[2], "new text, next batch"),
+    "original": (theme.DASHES[4], "original text"),
+}
+CAPTION = (
+    "One trial step from the base model with the rate on the horizontal axis: how the loss changes "
+    "on the batch itself, on the next batch and on original text (thick: mean over batches; thin: "
+    "single batches; below zero is better). Ticks on top: the median rates that lower the loss by "
+    "the given share, that lower it most (best), and from which on the step raises it (edge)."
+)
+
+
+def landscape(frames: Frames) -> Drawing | Missing:
+    """Draw L_D and L_P against the rate per size, with targets, best and edge marked."""
+    table = frames.landscape
+    if table.empty:
+        return Missing(NAME, TITLE, "no probe measured a landscape")
+    table = table[(table.replay_fraction == table.replay_fraction.min())]
+    table = table[table.seed == table.seed.min()]
+    changes = _changes(table)
+    panels = tuple(
+        Panel(
+            title=f"{model}, {count(ours.n_params.iloc[0])} parameters",
+            paint=partial(_paint, frames=frames, changes=ours),
+            alt=_alt(str(model), frames=frames, changes=ours),
+        )
+        for model, ours in _per_model(changes, frames.sizes())
+    )
+    return Drawing(NAME, TITLE, CAPTION, panels, changes)
+
+
+def _changes(table: pd.DataFrame) -> pd.DataFrame:
+    keys = ["model", "n_params", "replay_fraction", "seed", "measured_on", "batch"]
+    ordered = table.sort_values([*keys, "learning_rate"], ignore_index=True)
+    lowest = ordered.groupby(keys).loss_nats.transform("first")
+    return ordered.assign(change_nats=ordered.loss_nats - lowest)
+
+
+def _per_model(table: pd.DataFrame, sizes: list[str]) -> list[tuple[str, pd.DataFrame]]:
+    return [(model, table[table.model == model]) for model in sizes if model in set(table.model)]
+
+
+def _paint(ax: Axes, *, frames: Frames, changes: pd.DataFrame) -> None:
+    model = str(changes.model.iloc[0])
+    theme.zero_line(ax)
+    for kind, (line, words) in KINDS.items():
+        colour = theme.MUTED if kind == "original" else theme.size_colour(frames.sizes(), model)
+        ours = changes[changes.measured_on == kind]
+        for _, batch in ours.groupby("batch"):
+            ax.plot(batch.learning_rate, batch.change_nats, color=colour, alpha=0.22, linewidth=0.6)
+        mean = ours.groupby("learning_rate").change_nats.mean()
+        ax.plot(mean.index, mean, color=colour, linestyle=line, linewidth=1.7, label=words)
+    new_text = changes[changes.measured_on != "original"]
+    deepest = min(float(new_text.groupby("learning_rate").change_nats.mean().min()), -0.01)
+    ax.set_ylim(1.6 * deepest, -2.0 * deepest)  # the blow-up beyond is cut
+    theme.rate_axis(ax)
+    theme.few_ticks(ax)
+    ax.set_ylabel("change of the loss, nats")
+    _mark_targets(ax, targets(frames.rates, model))
+    theme.legend_below(ax, columns=2)
+
+
+def targets(rates: pd.DataFrame, model: str) -> pd.DataFrame:
+    """Return a model's median rates (words, learning_rate) at its lowest replay, lowest seed."""
+    ours = rates[(rates.model == model) & rates.target.isin(["decrease", "best", "edge"])]
+    ours = ours.dropna(subset=["median_learning_rate"])
+    ours = ours[ours.replay_fraction == ours.replay_fraction.min()]
+    ours = ours[ours.seed == ours.seed.min()].sort_values("median_learning_rate")
+    words = np.where(ours.target == "decrease", ours.decrease.map(_share), ours.target)
+    return pd.DataFrame({"words": words, "learning_rate": ours.median_learning_rate.to_numpy()})
+
+
+def _share(decrease: float) -> str:
+    return percent(decrease, decimals=0 if abs(100 * decrease) >= 1 else 1)
+
+
+def _mark_targets(ax: Axes, marks: pd.DataFrame) -> None:
+    for place, mark in enumerate(marks.itertuples()):
+        ax.axvline(mark.learning_rate, color=theme.INK, linewidth=0.6, alpha=0.6, zorder=1)
+        ax.annotate(
+            mark.words,
+            (mark.learning_rate, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(-1.5, -2 - 8.5 * (place % 3)),  # staggered: neighbours would overlap
+            textcoords="offset points",
+            ha="right",
+            va="top",
+            fontsize=6.6,
+        )
+
+
+def _alt(model: str, *, frames: Frames, changes: pd.DataFrame) -> str:
+    marks = ", ".join(
+        f"{mark.words} at {rate(mark.learning_rate)}"
+        for mark in targets(frames.rates, model).itertuples()
+    )
+    deepest = changes[changes.measured_on == "same"].groupby("learning_rate").change_nats.mean()
+    lowest = f"{deepest.min():.3f} nats at {rate(float(deepest.idxmin()))}" if len(deepest) else "–"
+    return f"{TITLE}, model {model}. Deepest mean change on the same batch: {lowest}. {marks}."

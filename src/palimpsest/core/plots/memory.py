@@ -1,0 +1,98 @@
+"""Signed forgetting of each piece by its place in training, against the shuffled control."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from palimpsest.core.answers.frames import Frames
+from palimpsest.core.answers.numbers import between, plain, rate
+from palimpsest.core.plots import theme
+from palimpsest.core.plots.drawing import Drawing, Missing, Panel
+
+NAME, TITLE = "memory", "What is left of each piece, in the order of training"
+QUANTITIES = {"F_after": "since it was last seen", "F_before": "since before it was first seen"}
+CAPTION = (
+    "Each point is one piece of the new text: how much its loss rose from just after its last "
+    "training step to the end (F_after), or from just before its first step to the end (F_before). "
+    "Above zero (orange) is lost, below (blue) is kept. Line: rolling average. Dashed grey: the "
+    "rolling average of the same run in shuffled order, by place in that run's training."
+)
+MAX_RUNS = 8
+
+
+def memory(frames: Frames) -> Drawing | Missing:
+    """Draw F_after and F_before by piece for every run that has a shuffled control."""
+    rows = frames.memory_runs().head(MAX_RUNS)
+    if rows.empty:
+        return Missing(NAME, TITLE, "no run was made in time order and in shuffled order")
+    pieces = _pieces(frames, rows)
+    panels = tuple(
+        Panel(
+            f"{row.model}, {setting(row)}: {quantity}",
+            partial(_paint, frames=frames, row=row, pieces=pieces, quantity=quantity),
+            _alt(row, quantity),
+        )
+        for row in rows.itertuples()
+        for quantity in QUANTITIES
+    )
+    return Drawing(NAME, TITLE, CAPTION, panels, pieces)
+
+
+def setting(row: object) -> str:
+    """Name what the memory experiment varies: repeats and rate."""
+    repeats = int(row.repeats)  # type: ignore[attr-defined]
+    times = "1 repeat" if repeats == 1 else f"{repeats} repeats"
+    return f"{times}, η {rate(row.learning_rate)}"  # type: ignore[attr-defined]
+
+
+def _pieces(frames: Frames, rows: pd.DataFrame) -> pd.DataFrame:
+    wanted = pd.concat([rows.run, rows.control_run]).unique()
+    columns = ["run", "piece", "position_rank", "F_before", "F_after"]
+    return frames.pieces[frames.pieces.run.isin(wanted)][columns].sort_values(
+        ["run", "position_rank"], ignore_index=True
+    )
+
+
+def _paint(ax: Axes, *, frames: Frames, row: object, pieces: pd.DataFrame, quantity: str) -> None:
+    run, control = row.run, row.control_run  # type: ignore[attr-defined]
+    ours = pieces[pieces.run == run].dropna(subset=[quantity])
+    values = ours[quantity].to_numpy()
+    position = 100 * ours.position_rank.to_numpy()
+    theme.zero_line(ax)
+    for sign, colour in ((values > 0, theme.LOST), (values <= 0, theme.KEPT)):
+        ax.plot(position[sign], values[sign], ".", color=colour, alpha=0.7, markersize=4)
+    window = max(len(values) // 8, 3)
+    colour = theme.size_colour(frames.sizes(), str(row.model))  # type: ignore[attr-defined]
+    ax.plot(position, theme.rolling_mean(values, window), color=colour, label="time order")
+    shuffled = pieces[pieces.run == control].dropna(subset=[quantity])
+    smooth = theme.rolling_mean(shuffled[quantity].to_numpy(), window)
+    ax.plot(
+        100 * shuffled.position_rank,
+        smooth,
+        color=theme.MUTED,
+        linestyle=theme.DASHES[2],
+        label="shuffled order",
+    )
+    _symmetric(ax, values)
+    ax.set_xlabel("place in training, % of all pieces")
+    ax.set_ylabel(f"{quantity}, nats per token")
+    theme.legend_below(ax)
+
+
+def _symmetric(ax: Axes, values: np.ndarray) -> None:
+    low, high = ax.get_ylim()
+    ax.set_ylim(min(low, -0.05), max(high, 0.05))
+    theme.few_ticks(ax)
+
+
+def _alt(row: object, quantity: str) -> str:
+    fifths = ", ".join(plain(getattr(row, f"{quantity}_fifth_{k}")) for k in range(1, 6))
+    memory = f"{plain(row.order_memory)}, {between(row.low, row.high, decimals=2)}"  # type: ignore[attr-defined]
+    return (
+        f"{quantity} by place in training, model {row.model}, {setting(row)}. "  # type: ignore[attr-defined]
+        f"Means over fifths of training: {fifths} nats. Order memory {memory}."
+    )

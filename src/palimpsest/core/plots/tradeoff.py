@@ -1,0 +1,102 @@
+"""Learning against forgetting with the Pareto front, one panel per size."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from palimpsest.core.answers.frames import Frames
+from palimpsest.core.answers.front import fronts
+from palimpsest.core.answers.numbers import count, nats, percent
+from palimpsest.core.plots import theme
+from palimpsest.core.plots.drawing import Drawing, Missing, Panel
+
+NAME, TITLE = "tradeoff", "Learning against forgetting"
+CAPTION = (
+    "Each point is a setting (mean over seeds), labelled with its replay share; faint dots are "
+    "single runs. Right and down is better. The line joins the settings that no other beats on both "
+    "(Pareto front), the ring is its knee. The plus at the origin is the base model."
+)
+
+
+def tradeoff(frames: Frames) -> Drawing | Missing:
+    """Draw the finished settings of each size in the plane of learning and forgetting."""
+    table = fronts(frames)
+    if table.empty:
+        return Missing(NAME, TITLE, "no finished run of one pass over the data in time order")
+    main = frames.main_policy()
+    panels = tuple(
+        Panel(
+            f"{model}, {count(ours.n_params.iloc[0])} parameters",
+            partial(_paint, frames=frames, table=ours, main=main),
+            _alt(str(model), ours),
+        )
+        for model, ours in ((m, table[table.model == m]) for m in frames.sizes())
+        if len(ours)
+    )
+    return Drawing(NAME, TITLE, CAPTION, panels, table)
+
+
+def _paint(ax: Axes, *, frames: Frames, table: pd.DataFrame, main: str) -> None:
+    model = str(table.model.iloc[0])
+    colour = theme.size_colour(frames.sizes(), model)
+    marker = theme.size_marker(frames.sizes(), model)
+    theme.zero_line(ax)
+    runs = frames.plain_runs()
+    runs = runs[runs.model == model]
+    ax.plot(runs.learning_nats, runs.forgetting_nats, ".", color=colour, alpha=0.35, markersize=3)
+    ax.plot(0, 0, marker="+", color=theme.INK, markersize=7)
+    front = table[table.on_front].sort_values("learning_nats")
+    ax.plot(front.learning_nats, front.forgetting_nats, color=colour, linewidth=1, label="front")
+    for policy, ours in table.groupby("policy_label"):
+        fill = {"marker": marker} if policy == main else {"marker": "x"}
+        ax.plot(
+            ours.learning_nats,
+            ours.forgetting_nats,
+            color=colour,
+            linestyle="none",
+            label=policy,
+            **fill,
+        )
+    _name_points(ax, table, main=main)
+    knee = table[table.knee]
+    ax.plot(
+        knee.learning_nats,
+        knee.forgetting_nats,
+        marker="o",
+        markersize=10,
+        color=theme.INK,
+        markerfacecolor="none",
+        linestyle="none",
+        label="knee" if len(knee) else None,
+    )
+    ax.margins(0.12)
+    theme.few_ticks(ax)
+    ax.set_xlabel("learning, nats per token")
+    ax.set_ylabel("forgetting, nats per token")
+    theme.legend_below(ax, columns=4)
+
+
+def _name_points(ax: Axes, table: pd.DataFrame, *, main: str) -> None:
+    for row in table.itertuples():
+        below = row.policy_label == main  # two sides: policies often lie close to each other
+        ax.annotate(
+            percent(row.replay_fraction),
+            (row.learning_nats, row.forgetting_nats),
+            xytext=(4, -7) if below else (-4, 3),
+            textcoords="offset points",
+            ha="left" if below else "right",
+            fontsize=6.4,
+        )
+
+
+def _alt(model: str, table: pd.DataFrame) -> str:
+    front = table[table.on_front].sort_values("learning_nats")
+    points = "; ".join(
+        f"{row.policy_label} at replay {percent(row.replay_fraction)}: learning "
+        f"{nats(row.learning_nats)}, forgetting {nats(row.forgetting_nats)}"
+        for row in front.itertuples()
+    )
+    return f"{TITLE}, model {model}. On the front: {points}."

@@ -1,0 +1,60 @@
+"""Orders: from the number of batches to the sequence in which one epoch takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from palimpsest.core.streams.rows import Ints
+from palimpsest.core.streams.settings import Order, Ordered, Replayed
+from palimpsest.faults import Fault
+
+Difficulty = Sequence[float] | NDArray[np.floating]
+SHUFFLE = 1  # keeps the draws of the shuffle apart from those of replay under the same seed
+
+
+def epoch_sequences(
+    settings: Replayed,
+    *,
+    n_batches: int,
+    difficulty: Difficulty | None,
+    seed: int,
+    n_epochs: int,
+) -> Ints:
+    """Return the batches (numbered in time order) as each epoch takes them, one row per epoch.
+
+    A shuffled order is another one in every epoch; a cyclic one is `cycles` times as long.
+    """
+    order = settings.order if isinstance(settings, Ordered) else "time"
+    if order == "shuffled":
+        shuffles = [np.random.default_rng([seed, SHUFFLE, epoch]) for epoch in range(n_epochs)]
+        return np.stack([shuffle.permutation(n_batches) for shuffle in shuffles])
+    if order in ("easy-first", "hard-first"):
+        check_difficulty(difficulty, n=n_batches, what="piece of the new corpus")
+    sequence = arrange(order, n=n_batches, difficulty=difficulty)
+    n_rounds = settings.cycles if isinstance(settings, Ordered) and order == "cyclic" else 1
+    return np.tile(sequence, (n_epochs, n_rounds))
+
+
+def arrange(order: Order, *, n: int, difficulty: Difficulty | None) -> Ints:
+    """Return one round over n things that stand in time order; equal difficulties keep theirs."""
+    if order == "reversed":
+        return np.arange(n)[::-1]
+    if order == "easy-first":
+        return np.argsort(np.asarray(difficulty), kind="stable")
+    if order == "hard-first":
+        return np.argsort(-np.asarray(difficulty), kind="stable")
+    return np.arange(n)
+
+
+def check_difficulty(difficulty: Difficulty | None, *, n: int, what: str) -> None:
+    """Raise a Fault unless there is one finite number for each of the n things."""
+    if difficulty is None:
+        raise Fault(f"stream: an order by difficulty needs the base's loss for each {what}")
+    if len(difficulty) != n or not np.isfinite(np.asarray(difficulty)).all():
+        raise Fault(
+            f"stream: difficulty has {len(difficulty)} numbers, needs {n} finite ones,"
+            f" one for each {what}: measure it again"
+        )

@@ -1,0 +1,72 @@
+"""The settings that kinds of stream have in common, and how a plain dict becomes settings."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from palimpsest.faults import Fault
+
+Order = Literal["time", "shuffled", "reversed", "easy-first", "hard-first", "cyclic"]
+
+
+class Replayed(BaseModel):
+    """Settings of every stream: how an update repeats and how original text is drawn."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sequence_length: int = Field(
+        ge=2,
+        description="targets per row; rows of the original corpus always have this length,"
+        " and the seed's offset lies below it",
+    )
+    repeats: int = Field(1, ge=1, description="updates on a batch before moving on")
+    replay_order: Order = Field(
+        "shuffled",
+        description="order of the rows drawn for one epoch: shuffled keeps the order of the draw",
+    )
+    replay_cycles: int = Field(
+        2,
+        ge=2,
+        description="replay_order cyclic: rounds over the same drawn rows in one epoch; the draw"
+        " is smaller by this factor",
+    )
+
+
+class Ordered(Replayed):
+    """Settings of the streams that take the new corpus piece by piece."""
+
+    n_new_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="targets of the new corpus that are used, from the seed's offset on;"
+        " null: all that follow it",
+    )
+    order: Order = Field("time", description="order in which the batches of one epoch come")
+    cycles: int = Field(
+        2, ge=2, description="order cyclic: rounds over the same pieces in one epoch"
+    )
+
+
+S = TypeVar("S", bound=BaseModel)
+
+
+def read(model: type[S], values: dict, *, where: str) -> S:
+    """Return validated settings; the first mistake becomes a one-line Fault."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise Fault(f"{where}: {_first_mistake(error, model)}") from None
+
+
+def _first_mistake(error: ValidationError, model: type[BaseModel]) -> str:
+    """Say in one line which setting is wrong, and which one an unknown name may have meant."""
+    mistake = error.errors()[0]
+    name = ".".join(str(part) for part in mistake["loc"])
+    if mistake["type"] != "extra_forbidden":
+        got = "" if mistake["type"] == "missing" or not name else f", got {mistake['input']!r}"
+        return f"{name or 'settings'}: {mistake['msg']}{got}"
+    near = get_close_matches(name, model.model_fields, n=1)
+    return f"{name} is no setting" + (f"; did you mean {near[0]}?" if near else "")

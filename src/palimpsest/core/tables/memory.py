@@ -1,0 +1,53 @@
+"""Signed forgetting per piece and curves against lag → one row of memory, or of fits, per run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+
+from palimpsest.core.curves import fit_curves
+from palimpsest.core.measures import CLOCKS
+from palimpsest.core.memory import memory
+
+FIT_COLUMNS = [
+    *("run", "clock", "form", "height", "half_life", "exponent"),
+    *("rss", "aicc", "n_points", "better"),
+]
+
+
+def memory_table(pieces: pd.DataFrame, controls: dict[str, str]) -> pd.DataFrame:
+    """Return the order memory of each run that saw pieces; control_run is empty without one.
+
+    pieces: run, position_rank, F_before, F_after; controls: run → its run in shuffled order.
+    """
+    measured = pieces.dropna(subset=["F_before", "F_after"])
+    ordered = measured.sort_values(["run", "position_rank", "piece"])
+    series = {
+        str(run): (rows.F_after.to_numpy(), rows.F_before.to_numpy())
+        for run, rows in ordered.groupby("run", sort=True)
+    }
+    rows = []
+    for run, (after, before) in series.items():
+        control = controls.get(run, "")
+        against = series[control][0] if control in series else None
+        row = memory(F_after=after, F_before=before, control=against)
+        rows.append({"run": run, "control_run": control if control in series else ""} | row)
+    return pd.DataFrame(rows)
+
+
+def lag_fits_table(lag: pd.DataFrame) -> pd.DataFrame:
+    """Fit each run's curves on the five clocks; `better` marks the form with the lower AICc.
+
+    Runs without enough distinct lags, or with a clock that was not read, have no rows there.
+    """
+    rows = []
+    for run, curve in lag.groupby("run", sort=True):
+        losses = curve.F.to_numpy(dtype=float)
+        for clock in CLOCKS:
+            fits = fit_curves(curve[clock].to_numpy(dtype=float), losses)
+            best = min((fit.aicc for fit in fits), default=np.nan)
+            head = {"run": run, "clock": clock.removeprefix("lag_")}
+            rows += [head | asdict(fit) | {"better": fit.aicc == best} for fit in fits]
+    return pd.DataFrame(rows, columns=FIT_COLUMNS)

@@ -1,0 +1,48 @@
+"""What probes measured on bases → the landscape and the rates for asked decreases, all sizes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+KEYS = ["model", "n_params", "seed", "replay_fraction"]
+RATE_COLUMNS = [
+    *KEYS,
+    *("target", "decrease", "median_learning_rate", "q1", "q3", "n_found", "n_batches"),
+]
+
+
+def with_keys(frame: pd.DataFrame, probe: dict[str, Any]) -> pd.DataFrame:
+    """Put a probe's model, size, seed and replay ratio in front of its rows."""
+    return pd.DataFrame({key: probe[key] for key in KEYS}, index=frame.index).join(frame)
+
+
+def rates_table(summaries: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return medians and quartiles over batches, one row per probe and target.
+
+    summaries: the KEYS of a probe and `targets`, `best`, `edge`, `largest_decrease` of its
+    probe.json. The largest decrease reached stands in the column `decrease`.
+    """
+    rows = []
+    for summary in summaries:
+        head = {key: summary[key] for key in KEYS}
+        for decrease, found in summary["targets"].items():
+            rows.append(head | _row("decrease", float(decrease), found))
+        rows.append(head | _row("best", np.nan, summary["best"]))
+        rows.append(head | _row("edge", np.nan, summary["edge"]))
+        largest = summary["largest_decrease"]
+        empty = {"n_found": largest.get("n_found"), "n_batches": largest.get("n_batches")}
+        rows.append(head | _row("largest_decrease", largest["median"], empty))
+    table = pd.DataFrame(rows, columns=RATE_COLUMNS)
+    return table.sort_values([*KEYS, "target", "decrease"], ignore_index=True)
+
+
+def _row(target: str, decrease: float | None, found: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "target": target,
+        "decrease": np.nan if decrease is None else decrease,
+        "median_learning_rate": found.get("median"),
+        **{name: found.get(name) for name in ("q1", "q3", "n_found", "n_batches")},
+    }

@@ -1,0 +1,146 @@
+"""Experiments of params.yaml → runs: a list is an axis, a run is a base and a chain of phases."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from palimpsest import params as P
+from palimpsest.core.stops import Settings as Stop
+from palimpsest.faults import Fault
+
+NOT_AN_AXIS = {("checkpoints", "steps")}  # fields that are lists by nature
+OF_THE_RUN = ("model", "seed", "base_step", "phases")
+
+
+class Changing(P.Closed):
+    """A replay ratio that changes linearly along the phase; new data never vanish from it."""
+
+    start: float = Field(ge=0, lt=1)
+    end: float = Field(ge=0, lt=1)
+
+
+class Phase(P.Closed):
+    """One stretch of training with one setting. `stream` and `policy` belong to their plug-ins."""
+
+    stream: dict[str, Any]
+    policy: dict[str, Any]
+    replay_fraction: P.Share | Changing = Field(
+        0.0, description="share of all training tokens that come from the original domain"
+    )
+    epochs: int = Field(1, gt=0, description="times through the stream")
+    optimizer: P.Optimizer
+    carry_optimizer: bool = Field(False, description="keep the moments of the phase before")
+    checkpoints: P.Checkpoints = P.Checkpoints()
+    stop: Stop | None = Field(Stop(), description="rules that end the phase early; null: none")
+    measure_edge_every: int = Field(0, ge=0, description="steps between edge searches; 0: none")
+    probe_replay: P.Share | None = Field(
+        None, description="replay ratio of the probe; null: the run's own (0 at pure replay)"
+    )
+
+
+@dataclass(frozen=True)
+class Run:
+    """A base and the phases that follow it."""
+
+    experiment: str
+    model: str
+    seed: int
+    base_step: int | Literal["final"]
+    phases: tuple[Phase, ...]
+
+
+def runs(params: P.Params) -> Iterator[Run]:
+    """Yield the product of each experiment's axes, in the order in which they are written.
+
+    Raises Fault where an experiment names an unknown model or its phase is malformed.
+    """
+    parsed: dict[str, Phase] = {}
+    for name, experiment in params.experiments.items():
+        where = f"experiments.{name}"
+        points = _points(experiment)
+        if not points:
+            raise Fault(f"{where}: one of its lists is empty, so it has no runs")
+        for point in points:
+            yield _run(params, point=point, where=where, parsed=parsed)
+
+
+def _run(params: P.Params, *, point: dict[str, Any], where: str, parsed: dict[str, Phase]) -> Run:
+    own = {key: value for key, value in point.items() if key not in OF_THE_RUN}
+    phases = point.get("phases", [own])
+    if not isinstance(phases, list) or not phases or not all(isinstance(p, dict) for p in phases):
+        raise Fault(f"{where}.phases: expected a list of mappings, got {phases!r}")
+    if "phases" in point and own:
+        raise Fault(f"{where}.{next(iter(own))}: with phases:, put it into one of them")
+    model = point.get("model")
+    if model not in params.models.sizes:
+        raise Fault(f"{where}.model: no size {model!r}; known: {', '.join(params.models.sizes)}")
+    return Run(
+        experiment=where.removeprefix("experiments."),
+        model=model,
+        seed=_seed(point.get("seed", 0), where),
+        base_step=_base_step(point.get("base_step", "final"), where),
+        phases=tuple(_phase(params, phase, where=where, parsed=parsed) for phase in phases),
+    )
+
+
+def _seed(seed: Any, where: str) -> int:
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise Fault(f"{where}.seed: expected a whole number from 0, got {seed!r}")
+    return seed
+
+
+def _base_step(step: Any, where: str) -> int | Literal["final"]:
+    if step == "final" or (isinstance(step, int) and not isinstance(step, bool) and step > 0):
+        return step
+    raise Fault(f"{where}.base_step: expected final or a whole number from 1, got {step!r}")
+
+
+def _phase(params: P.Params, own: dict[str, Any], *, where: str, parsed: dict[str, Phase]) -> Phase:
+    defaults = {"optimizer": params.optimizer.model_dump(), **params.phase}
+    values = _merge(defaults, own)
+    known = repr(values)
+    if known not in parsed:
+        for plug_in, package in (("stream", "streams"), ("policy", "policies")):
+            values[plug_in] = _plug_in(package, values.get(plug_in), f"{where}.{plug_in}")
+        phase = P.parse(Phase, values, where)
+        assert isinstance(phase, Phase)
+        parsed[known] = phase
+    return parsed[known]
+
+
+def _plug_in(package: str, values: Any, where: str) -> dict[str, Any]:
+    if not isinstance(values, dict):
+        raise Fault(f"{where}: expected a mapping with kind:, got {values!r}")
+    module = P.plug_in(package, values.get("kind"), where)
+    model: type[BaseModel] = module.Settings if package == "streams" else module.Params
+    return P.parse(model, values, where).model_dump(mode="json")
+
+
+def _points(node: Any, place: tuple[str, ...] = ()) -> list[Any]:
+    """Return the product of all lists below a node; a chain of phases is no axis."""
+    if isinstance(node, dict):
+        axes = [_points(value, (*place, key)) for key, value in node.items()]
+        return [dict(zip(node, values, strict=True)) for values in itertools.product(*axes)]
+    if not isinstance(node, list) or place[-2:] in NOT_AN_AXIS:
+        return [node]
+    if place == ("phases",):
+        return [list(chain) for chain in itertools.product(*(_points(p, place) for p in node))]
+    return [point for value in node for point in _points(value, place)]
+
+
+def _merge(defaults: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Lay an experiment's values over the defaults; another `kind` replaces a whole mapping."""
+    merged = dict(defaults)
+    for key, value in own.items():
+        under = merged.get(key)
+        if isinstance(value, dict) and isinstance(under, dict):
+            kind = value.get("kind", under.get("kind"))
+            merged[key] = _merge(under, value) if kind == under.get("kind") else value
+        else:
+            merged[key] = value
+    return merged

@@ -1,0 +1,67 @@
+"""Source files → a hash blind to comments, docstrings and layout, on every Python version."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+SCOPES = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def digest(content: Any) -> str:
+    """Return the short hash of plain JSON content: 12 hexadecimal digits."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def fingerprint(modules: Iterable[Path]) -> str:
+    """Return one hash for the meaning of several modules, named by their paths."""
+    return digest({path.as_posix(): of_source(path.read_text("utf-8")) for path in modules})
+
+
+def of_source(source: str) -> str:
+    """Return the hash of one module's syntax tree, without docstrings."""
+    return hashlib.sha256(repr(_plain(ast.parse(source))).encode()).hexdigest()[:16]
+
+
+def _plain(node: Any) -> Any:
+    """Turn a syntax tree into nested tuples of what is there.
+
+    Absent fields are left out, so that a field which a later Python adds changes nothing.
+    """
+    if isinstance(node, list):
+        return tuple(_plain(item) for item in node)
+    if isinstance(node, ast.Constant):
+        return ("Constant", type(node.value).__name__, repr(node.value))
+    if isinstance(node, ast.JoinedStr):
+        return ("JoinedStr", _merged(node.values))
+    if not isinstance(node, ast.AST):
+        return node
+    fields = ((name, value) for name, value in ast.iter_fields(node) if value not in (None, []))
+    body = tuple((name, _plain(_undocumented(node, name, value))) for name, value in fields)
+    return (type(node).__name__, *body)
+
+
+def _undocumented(node: ast.AST, name: str, value: Any) -> Any:
+    if (
+        name == "body"
+        and isinstance(node, SCOPES)
+        and ast.get_docstring(node, clean=False) is not None
+    ):
+        return value[1:]
+    return value
+
+
+def _merged(values: list[ast.expr]) -> tuple[Any, ...]:
+    """Join neighbouring texts of an f-string: Python versions cut them differently."""
+    parts: list[Any] = []
+    for value in values:
+        if isinstance(value, ast.Constant) and parts and isinstance(parts[-1], str):
+            parts[-1] += str(value.value)
+        else:
+            parts.append(str(value.value) if isinstance(value, ast.Constant) else _plain(value))
+    return tuple(part for part in parts if part != "")

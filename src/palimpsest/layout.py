@@ -1,0 +1,314 @@
+"""Runs → the artifacts of every stage, in the order in which data flow."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from palimpsest import costs, store
+from palimpsest import params as P
+from palimpsest.costs import Cost
+from palimpsest.experiments import Changing, Phase, Run, runs
+from palimpsest.faults import Fault
+
+if TYPE_CHECKING:
+    from palimpsest.plan import Artifact, Inputs, Plan
+
+
+class Layout:
+    """Lays out one plan; what many runs share is registered once."""
+
+    def __init__(self, plan: Plan):
+        self.plan, self.params, self.add = plan, plan.params, plan.add
+        self.vocab_size = self.params.corpora.tokenizer.vocab_size
+
+    def build(self) -> None:
+        """Lay out everything."""
+        self.corpora()
+        for run in runs(self.params):
+            self.run(run)
+        self.ends()
+
+    def corpora(self) -> None:
+        """Lay out text, tokenizer and tokens."""
+        corpora = self.params.corpora
+        original = self._text("original", {"kind": "documents"} | corpora.original.model_dump())
+        new = self._text("new", {"kind": "sessions"} | corpora.new.model_dump())
+        spec = {"kind": "tokenizer"} | corpora.tokenizer.model_dump()
+        self.tokenizer = self.add("corpora", "tokenizer", spec, {"original": original})
+        self.tokens = {
+            role: self._tokens_of(role, {"text": text})
+            for role, text in (("original", original), ("new", new))
+        }
+        self.n_new_tokens = Path(corpora.new.path).stat().st_size * 4 / costs.BYTES_PER_NEW_TOKEN
+        self.entries: dict[str, dict[str, Any]] = {}
+        self.probes: dict[str, dict[str, Any]] = {}
+        self.lists: dict[str, dict[Artifact, int]] = {
+            role: {} for role in ("bases", "probes", "trains", "recalls", "evals")
+        }
+
+    def run(self, run: Run) -> None:
+        """Lay out one run: base, probes, one training artifact per epoch, then what is measured."""
+        base = self.base(run.model, run.seed)
+        chain, phases, before = [], [], base
+        for phase in run.phases:
+            probe = self.probe(run, phase, base)
+            for epoch in range(phase.epochs):
+                before = self.train(run, phase, epoch=epoch, before=before, base=base, probe=probe)
+                chain.append(before)
+                phases.append(before.spec)
+        texts: Inputs = {}
+        for phase in run.phases:
+            texts |= self._texts(phase.stream)
+        recall = self.add(
+            "recall",
+            before.label,
+            self.params.recall.model_dump() | {"phases": phases},
+            {"base": base, "trains": list(chain), **texts},
+            model=run.model,
+            cost=self._recall_cost(run),
+        )
+        self._enter(run, base=base, probe=probe, chain=chain, recall=recall)
+
+    def base(self, model: str, seed: int) -> Artifact:
+        """Lay out one pretrained size."""
+        models = self.params.models
+        size = models.sizes[model]
+        cost = costs.training(size, self.vocab_size, models.pretraining.n_tokens)
+        return self.add(
+            "bases",
+            f"{model}_s{seed}",
+            {"kind": "embedded", "seed": seed}
+            | size.model_dump()
+            | models.pretraining.model_dump(),
+            {"tokens": self.tokens["original"], "tokenizer": self.tokenizer},
+            model=model,
+            cost=cost,
+        )
+
+    def probe(self, run: Run, phase: Phase, base: Artifact) -> Artifact:
+        """Lay out the probe of a base on the batches and at the replay ratio of a phase."""
+        settings = self.params.probe
+        asked = phase.policy.get("decrease")
+        if phase.policy["kind"] == "hold" and asked not in settings.decreases:
+            raise Fault(
+                f"experiments.{run.experiment}.policy.decrease: {asked} is not probed; "
+                "add it to probe.decreases"
+            )
+        replay = _probe_replay(phase)
+        stream = phase.stream | {
+            name: value
+            for name, value in (("order", "time"), ("repeats", 1))
+            if name in phase.stream
+        }
+        spec = settings.model_dump(mode="json", exclude={"landscape_replay"}) | {
+            "kind": "landscape",
+            "base_step": run.base_step,
+            "stream": stream,
+            "replay_fraction": replay,
+            "seed": run.seed,
+            "optimizer": phase.optimizer.model_dump(),
+            "landscape": replay in settings.landscape_replay,
+        }
+        batch_tokens = float(stream.get("batch_tokens") or stream.get("window") or 1024)
+        n_forward = 14 + (3 * settings.rates.points if spec["landscape"] else 2)
+        tokens = settings.batches * n_forward * (batch_tokens / (1 - min(replay, 0.9)))
+        probe = self.add(
+            "probes",
+            f"{run.model}_r{replay:g}_s{run.seed}",
+            spec,
+            {"base": base, **self._texts(stream)},
+            model=run.model,
+            cost=costs.forward(self.params.models.sizes[run.model], self.vocab_size, tokens),
+        )
+        self.probes[probe.key] = {
+            "model": run.model,
+            "seed": run.seed,
+            "replay_fraction": replay,
+            "probe": self._place("probes", probe),
+        }
+        return probe
+
+    def train(
+        self,
+        run: Run,
+        phase: Phase,
+        *,
+        epoch: int,
+        before: Artifact,
+        base: Artifact,
+        probe: Artifact,
+    ) -> Artifact:
+        """Lay out one epoch of a phase."""
+        policy = P.plug_in("policies", phase.policy["kind"], "policy")
+        spec = {
+            "phase": phase.model_dump(mode="json", exclude={"epochs", "probe_replay"}),
+            "epoch": epoch,
+            "epochs": phase.epochs if _needs_length(phase) else None,
+            "seed": run.seed,
+            "base_step": run.base_step,
+        }
+        inputs: Inputs = {"before": before, "base": base, **self._texts(phase.stream)}
+        if policy.NEEDS_PROBE:
+            inputs["probe"] = probe
+        size = self.params.models.sizes[run.model]
+        new, replay = self._tokens(phase)
+        weights = costs.weight_bytes(size, self.vocab_size)
+        kept = 3.0 + (phase.checkpoints.count or len(phase.checkpoints.steps or ())) * 1.0
+        cost = costs.plus(
+            costs.training(size, self.vocab_size, new + replay), Cost(n_bytes=kept * weights)
+        )
+        return self.add(
+            "train", _label(run, phase, epoch), spec, inputs, model=run.model, cost=cost
+        )
+
+    def ends(self) -> None:
+        """Lay out what reads all runs: one table, the laws, the report."""
+        spec = {"runs": list(self.entries.values()), "probes": list(self.probes.values())}
+        inputs: Inputs = {role: list(members) for role, members in self.lists.items()}
+        tables = self.add("tables", "tables", spec, inputs)
+        fits = self.add(
+            "fits", "fits", self.params.fits.model_dump(mode="json"), {"tables": tables}
+        )
+        self.add(
+            "report", "report", self.params.report.model_dump(), {"tables": tables, "fits": fits}
+        )
+
+    def _text(self, label: str, spec: dict[str, Any]) -> Artifact:
+        files = [spec[name] for name in ("path", "train", "held_out") if name in spec]
+        return self.add("corpora", label, spec, source=_hashes([Path(file) for file in files]))
+
+    def _tokens_of(self, role: str, inputs: Inputs) -> Artifact:
+        kind = "questions" if role == "questions" else "text"
+        return self.add("tokens", role, {"kind": kind}, inputs | {"tokenizer": self.tokenizer})
+
+    def _texts(self, stream: dict[str, Any]) -> Inputs:
+        """Return the token files that a stream reads; questions only where they are asked."""
+        if stream["kind"] != "questions":
+            return {role: self.tokens[role] for role in ("new", "original")}
+        if "questions" not in self.tokens:
+            spec = {"kind": "questions"} | self.params.corpora.questions.model_dump()
+            self.tokens["questions"] = self._tokens_of(
+                "questions", {"questions": self._text("questions", spec)}
+            )
+        return {role: self.tokens[role] for role in ("new", "original", "questions")}
+
+    def _evals(self, weights: Artifact, model: str) -> Artifact:
+        evals = self.params.evals
+        spec = evals.model_dump(mode="json", exclude={"seeds"}) | {"folder": "final"}
+        n_items = len(evals.tasks) * (evals.limit or 500)
+        cost = costs.forward(self.params.models.sizes[model], self.vocab_size, n_items * 170)
+        return self.add(
+            "evals",
+            weights.label,
+            spec,
+            {"weights": weights},
+            source=_hashes(_task_files(Path(evals.task_dir))),
+            model=model,
+            cost=cost,
+        )
+
+    def _enter(
+        self, run: Run, *, base: Artifact, probe: Artifact, chain: list[Artifact], recall: Artifact
+    ) -> None:
+        name, phase = chain[-1].name, run.phases[-1]
+        if name in self.entries:
+            if run.experiment not in self.entries[name]["experiments"]:
+                self.entries[name]["experiments"].append(run.experiment)
+            return
+        size = self.params.models.sizes[run.model]
+        n_params, n_params_total = costs.parameters(size, self.vocab_size)
+        measured = run.seed in self.params.evals.seeds
+        evals = [self._evals(weights, run.model) for weights in (chain[-1], base) if measured]
+        self.entries[name] = {
+            "run": name,
+            "experiments": [run.experiment],
+            "model": run.model,
+            "n_params": n_params,
+            "n_params_total": n_params_total,
+            "seed": run.seed,
+            "base": self._place("bases", base),
+            "probe": self._place("probes", probe),
+            "trains": [self._place("trains", train) for train in chain],
+            "recall": self._place("recalls", recall),
+            "evals": self._place("evals", evals[0]) if evals else None,
+            "base_evals": self._place("evals", evals[1]) if evals else None,
+            "phase": phase.model_dump(mode="json"),
+            "epochs": phase.epochs,
+            "n_phases": len(run.phases),
+            "label": _policy_label(phase),
+        }
+
+    def _place(self, role: str, artifact: Artifact) -> int:
+        return self.lists[role].setdefault(artifact, len(self.lists[role]))
+
+    def _tokens(self, phase: Phase) -> tuple[float, float]:
+        """Return how many new and replayed tokens one epoch of a phase will train on, about."""
+        stream = phase.stream
+        new = float(stream.get("n_new_tokens") or self.n_new_tokens) * stream["repeats"]
+        if stream.get("order") == "cyclic":
+            new *= stream["cycles"]
+        replay = phase.replay_fraction
+        share = replay if isinstance(replay, float) else (replay.start + replay.end) / 2
+        return (0.0, new) if share == 1 else (new, new * share / (1 - share))
+
+    def _recall_cost(self, run: Run) -> Cost:
+        settings, size = self.params.recall, self.params.models.sizes[run.model]
+        n_checkpoints = 1 + sum(
+            phase.epochs * (phase.checkpoints.count or 1) for phase in run.phases
+        )
+        pieces = max(self._tokens(phase)[0] for phase in run.phases) / settings.every
+        held_out = 2 * settings.held_out_tokens + 4 * settings.drift_tokens
+        return costs.forward(size, self.vocab_size, n_checkpoints * (pieces + held_out))
+
+
+def _hashes(files: list[Path]) -> dict[str, str]:
+    return {file.as_posix(): _hash(file) for file in files if file.is_dir() is False}
+
+
+def _task_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise Fault(f"{folder}: named in evals.task_dir, but there is no such folder")
+    return sorted(folder.iterdir())
+
+
+@cache
+def _hash(file: Path) -> str:
+    try:
+        return store.sha256(file)[:16]
+    except FileNotFoundError:
+        raise Fault(f"{file}: named in params.yaml, but there is no such file") from None
+
+
+def _probe_replay(phase: Phase) -> float:
+    if phase.probe_replay is not None:
+        return phase.probe_replay
+    replay = phase.replay_fraction
+    share = replay if isinstance(replay, float) else replay.start
+    return 0.0 if share == 1 else share
+
+
+def _needs_length(phase: Phase) -> bool:
+    """Return whether an epoch depends on how many follow; such phases share no beginnings."""
+    policy = P.plug_in("policies", phase.policy["kind"], "policy")
+    return bool(policy.NEEDS_LENGTH) or isinstance(phase.replay_fraction, Changing)
+
+
+def _policy_label(phase: Phase) -> str:
+    module = P.plug_in("policies", phase.policy["kind"], "policy")
+    return str(module.label(module.Params(**phase.policy)))
+
+
+def _label(run: Run, phase: Phase, epoch: int) -> str:
+    """Return the readable part of a training artifact's name."""
+    numbers = [value for value in phase.policy.values() if isinstance(value, float | int)]
+    policy = phase.policy["kind"] + "".join(f"{number:g}" for number in numbers[:1])
+    replay = phase.replay_fraction
+    share = f"{replay:g}" if isinstance(replay, float) else f"{replay.start:g}to{replay.end:g}"
+    stream = phase.stream["kind"] if phase.stream["kind"] != "chunks" else ""
+    order = phase.stream.get("order", "time")
+    parts = [run.model, policy, f"r{share}", stream, order if order != "time" else ""]
+    if phase.stream.get("repeats", 1) > 1:
+        parts.append(f"x{phase.stream['repeats']}")
+    return "_".join([part for part in parts if part] + [f"s{run.seed}", f"e{epoch + 1}"])

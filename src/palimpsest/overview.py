@@ -1,0 +1,167 @@
+"""A plan and what is on disk → what `palimpsest plan` and `palimpsest status` show."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from palimpsest import store
+from palimpsest.costs import Cost, plus
+from palimpsest.plan import Artifact
+from palimpsest.schedule import Schedule, schedule
+
+MOST_CHANGES = 3  # a candidate that differs in more is not an older version of the same thing
+
+
+def estimate(params_file: Path, cores: int = 2) -> dict[str, Any]:
+    """Return per stage how much there is and how much of it is missing.
+
+    Hours come from this folder's records: what was measured over what was estimated; without
+    records, from the reference machine of costs.py.
+    """
+    to_do = schedule(str(params_file), by="cores", cores=cores)
+    stages = {stage: _stage_estimate(to_do, stage) for stage in to_do.order}
+    hours = sum(stage["hours"] for stage in stages.values())
+    measured = any(store.RECORDS.glob("*/*.json"))
+    return {
+        "stages": stages,
+        "hours": hours,
+        "wall_hours": hours / cores,
+        "rates": "this folder's records" if measured else "the reference machine",
+        "workspace_bytes": sum(stage["n_bytes"] for stage in stages.values()),
+    }
+
+
+def _stage_estimate(to_do: Schedule, stage: str) -> dict[str, Any]:
+    missing = to_do.missing(stage)
+    cost = plus(Cost(), *(artifact.cost for artifact in missing))
+    return {
+        "artifacts": len(to_do.plan.by_stage[stage]),
+        "missing": len(missing),
+        "batches": sum(batch.stage == stage for batch in to_do.batches),
+        "n_tokens": cost.n_tokens,
+        "flops": cost.flops,
+        "n_bytes": cost.n_bytes,
+        "hours": cost.seconds / 3600 * _slowness(stage),
+    }
+
+
+def _slowness(stage: str) -> float:
+    """Return measured over estimated seconds of a stage's records; 1 without any."""
+    records = [store.read_json(path) for path in (store.RECORDS / stage).glob("*.json")]
+    estimated = sum(record["estimated_seconds"] for record in records)
+    return sum(record["wall_seconds"] for record in records) / estimated if estimated else 1.0
+
+
+def stand(params_file: Path) -> dict[str, Any]:
+    """Return per stage what is present, missing and parked, and why the missing would run."""
+    to_do = schedule(str(params_file), by="cores", cores=1)
+    return {stage: _stage_stand(to_do, stage) for stage in to_do.order}
+
+
+def _stage_stand(to_do: Schedule, stage: str) -> dict[str, Any]:
+    wanted = to_do.plan.by_stage[stage]
+    here = {path.name for path in (store.RUNS / stage).glob("*") if path.is_dir()}
+    attic = {path.name for path in (store.ATTIC / stage).glob("*")}
+    missing = to_do.missing(stage)
+    older = [_meta(stage, name) for name in sorted((here | attic) - set(wanted))] if missing else []
+    return {
+        "wanted": len(wanted),
+        "present": len(here & set(wanted)),
+        "parked": len(attic),
+        "returns": len(attic & set(wanted) - here),
+        "missing": {artifact.name: why(artifact, older) for artifact in missing},
+    }
+
+
+def why(artifact: Artifact, older: list[dict[str, Any]]) -> list[str]:
+    """Return what makes an artifact differ from the nearest one that is no longer asked for."""
+    wanted = _facts(artifact.spec, artifact.code, artifact.source)
+    upstream = {a.stage for a in artifact.upstream() if not _exists(a)}
+    best: list[str] | None = None
+    for meta in older:
+        changes = _changes(_facts(meta["spec"], meta["code"], meta["source"]), wanted)
+        changes = ["code of the stage" if c.startswith("code:") else c for c in changes]
+        if len(changes) <= MOST_CHANGES and (best is None or len(changes) < len(best)):
+            best = changes
+    if best is None:
+        return ["new"]
+    return best or [f"follows from {', '.join(sorted(upstream)) or 'another input'}"]
+
+
+def _facts(spec: dict[str, Any], code: str, source: dict[str, str]) -> dict[str, Any]:
+    parameters = dict(_leaves(spec, "parameter "))
+    return parameters | {f"data {path}": value for path, value in source.items()} | {"code": code}
+
+
+def _leaves(node: Any, place: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from _leaves(value, f"{place}{key}" if place.endswith(" ") else f"{place}.{key}")
+    elif isinstance(node, list) and node and isinstance(node[0], dict):
+        yield place, len(node)
+    else:
+        yield place, node
+
+
+def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    return [
+        f"{name}: {old.get(name, 'absent')} → {new.get(name, 'absent')}"
+        for name in sorted({*old, *new})
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _exists(artifact: Artifact) -> bool:
+    places = (store.artifact, store.parked)
+    return any(place(artifact.stage, artifact.name).is_dir() for place in places)
+
+
+def _meta(stage: str, name: str) -> dict[str, Any]:
+    content: dict[str, Any] = store.read_json(store.find(stage, name) / store.META)
+    return content
+
+
+def costs_table(totals: dict[str, Any]) -> Group:
+    """Draw what `estimate` returns."""
+    columns = ("stage", "artifacts", "missing", "batches", "tokens", "FLOPs", "bytes", "hours")
+    table = _table(*columns)
+    for name, stage in totals["stages"].items():
+        table.add_row(
+            name,
+            *(str(stage[column]) for column in ("artifacts", "missing", "batches")),
+            *(f"{stage[column]:.2g}" for column in ("n_tokens", "flops", "n_bytes")),
+            f"{stage['hours']:.3f}",
+        )
+    text = (
+        f"{totals['hours']:.2f} core hours, about {totals['wall_hours'] * 60:.0f} minutes on two "
+        f"cores, by the rates of {totals['rates']}.\n"
+        f"{totals['workspace_bytes'] / 1e6:.0f} MB of checkpoints under runs/, and as much again "
+        "in the DVC cache where the file system cannot share blocks."
+    )
+    return Group(table, Text(text))
+
+
+def stand_table(stages: dict[str, Any]) -> Group:
+    """Draw what `stand` returns."""
+    table = _table("stage", "wanted", "present", "returns", "missing", "parked")
+    reasons: list[Text] = []
+    for name, stage in stages.items():
+        counts = [str(stage[c]) for c in ("wanted", "present", "returns")]
+        table.add_row(name, *counts, str(len(stage["missing"])), str(stage["parked"]))
+        count = Counter("; ".join(reason) for reason in stage["missing"].values())
+        reasons += [Text(f"{name}: {n} because: {why}") for why, n in count.most_common(5)]
+    return Group(table, *(reasons or [Text("Nothing to do.")]))
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="left" if column == "stage" else "right")
+    return table

@@ -1,0 +1,166 @@
+"""params → runs → artifacts: names, keys, edges. Reads params.yaml, dvc.yaml and sources; no torch.
+
+A key is the hash of an artifact's stage, its own resolved parameters, the keys of its inputs, the
+content of its source data and the code of its stage. Nothing else decides whether it is valid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from palimpsest import params as P
+from palimpsest import store
+from palimpsest.costs import Cost
+from palimpsest.faults import Fault
+from palimpsest.fingerprint import digest, fingerprint
+from palimpsest.layout import Layout
+
+DVC_FILE = Path("dvc.yaml")
+Inputs = dict[str, "Artifact | list[Artifact]"]
+
+
+@dataclass(frozen=True, eq=False)
+class Artifact:
+    """One folder to be: what makes it, from what, and what that will cost."""
+
+    stage: str
+    label: str
+    key: str
+    spec: dict[str, Any]
+    inputs: Inputs
+    code: str
+    source: dict[str, str]
+    model: str = ""
+    cost: Cost = field(default_factory=Cost)
+
+    @property
+    def name(self) -> str:
+        """The folder's name: readable, then the key."""
+        return f"{self.label}-{self.key}"
+
+    def upstream(self) -> Iterator[Artifact]:
+        """Yield the inputs one by one."""
+        for given in self.inputs.values():
+            yield from given if isinstance(given, list) else [given]
+
+
+class Stages:
+    """The stages as dvc.yaml declares them: order, edges, code."""
+
+    def __init__(self, file: Path = DVC_FILE):
+        stages = yaml.safe_load(file.read_text("utf-8"))["stages"]
+        self.order = list(stages)
+        self.edges = {name: _below_runs(stage) for name, stage in stages.items()}
+        self.code_paths = {name: _code(stage) for name, stage in stages.items()}
+
+    def reaches(self, stage: str, upstream: str) -> bool:
+        """Return whether dvc.yaml lets `stage` depend on `upstream`, directly or through others."""
+        return stage == upstream or any(self.reaches(u, upstream) for u in self.edges[stage])
+
+    def modules(self, stage: str, kinds: frozenset[str]) -> list[Path]:
+        """Return the files that make a stage; of a plug-in folder, only the kinds it names."""
+        files: list[Path] = []
+        for path in self.code_paths[stage]:
+            if path.is_dir():
+                named = (path / f"{kind.replace('-', '_')}.py" for kind in sorted(kinds))
+                files += [file for file in named if file.is_file()]
+            else:
+                files.append(path)
+        return files
+
+
+class Plan:
+    """All artifacts that a parameter file asks for, by stage."""
+
+    def __init__(self, params: P.Params, stages: Stages | None = None):
+        self.params = params
+        self.stages = stages or Stages()
+        self.by_stage: dict[str, dict[str, Artifact]] = {name: {} for name in self.stages.order}
+        self._codes: dict[tuple[str, frozenset[str]], str] = {}
+        Layout(self).build()
+
+    def add(
+        self,
+        stage: str,
+        label: str,
+        spec: dict[str, Any],
+        inputs: Inputs | None = None,
+        *,
+        source: dict[str, str] | None = None,
+        model: str = "",
+        cost: Cost | None = None,
+    ) -> Artifact:
+        """Name, key and register one artifact; the same thing asked twice is one artifact."""
+        inputs, source = inputs or {}, source or {}
+        code = self._code(stage, spec)
+        keys = {
+            role: [a.key for a in given] if isinstance(given, list) else given.key
+            for role, given in inputs.items()
+        }
+        key = digest([stage, spec, keys, source, code])
+        artifact = Artifact(
+            stage, label, key, spec, inputs, code, source, model=model, cost=cost or Cost()
+        )
+        self._check_edges(artifact)
+        return self.by_stage[stage].setdefault(artifact.name, artifact)
+
+    @property
+    def last(self) -> Artifact:
+        """The report."""
+        return next(iter(self.by_stage[self.stages.order[-1]].values()))
+
+    @cache  # noqa: B019 - a plan lives as long as its process
+    def index_key(self, stage: str) -> str:
+        """Return the hash of a stage's members and of the indexes before it."""
+        before = [self.index_key(upstream) for upstream in sorted(self.stages.edges[stage])]
+        return digest([stage, sorted(self.by_stage[stage]), before])
+
+    def _code(self, stage: str, spec: dict[str, Any]) -> str:
+        kinds = frozenset(_kinds(spec))
+        known = (stage, kinds)
+        if known not in self._codes:
+            self._codes[known] = fingerprint(self.stages.modules(stage, kinds))
+        return self._codes[known]
+
+    def _check_edges(self, artifact: Artifact) -> None:
+        for upstream in {a.stage for a in artifact.upstream()}:
+            if not self.stages.reaches(artifact.stage, upstream):
+                raise Fault(
+                    f"dvc.yaml: {artifact.stage} needs runs/{upstream} ({artifact.label}), "
+                    "but no dependency says so"
+                )
+
+
+def load(params_file: Path) -> Plan:
+    """Read a parameter file and lay out all it asks for."""
+    return Plan(P.load(params_file))
+
+
+def _below_runs(stage: dict[str, Any]) -> set[str]:
+    parts = [Path(str(dep)).parts for dep in stage.get("deps", [])]
+    return {part[1] for part in parts if part[0] == store.RUNS.name}
+
+
+def _code(stage: dict[str, Any]) -> list[Path]:
+    return [Path(str(dep)) for dep in stage.get("deps", []) if str(dep).startswith("src/")]
+
+
+def _kinds(spec: Any) -> Iterator[str]:
+    """Yield every plug-in that a spec names: values of `kind`, and the laws."""
+    if isinstance(spec, dict):
+        for key, value in spec.items():
+            if key == "kind":
+                yield value
+            elif key == "laws":
+                yield from value
+            elif isinstance(value, dict | list):
+                yield from _kinds(value)
+    elif isinstance(spec, list):
+        for item in spec:
+            yield from _kinds(item)

@@ -1,0 +1,45 @@
+"""The report's artifact → results/: what a person opens, and what DVC shows."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+
+from palimpsest import store
+
+
+def publish(key: str) -> None:
+    """Make results/report hold the report and its tables, and the key of what stands there.
+
+    The new folder is made beside the old one and renamed: nothing is written into what DVC may
+    have linked to its cache, and no half of a report is ever seen.
+    """
+    (name,) = store.read_json(store.index("report", key))
+    report = store.find("report", name)
+    tables = store.find(*store.read_json(report / store.META)["inputs"]["tables"])
+    target = store.results_key(key).parent
+    fresh, old = target.with_name(".report-new"), target.with_name(".report-old")
+    for leftover in (fresh, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    shutil.copytree(report, fresh, ignore=shutil.ignore_patterns(store.META, store.FILES))
+    (fresh / "tables").mkdir()
+    for table in sorted(tables.glob("*.csv")):
+        shutil.copyfile(table, fresh / "tables" / table.name)
+    (fresh / store.results_key(key).name).touch()
+    if target.exists():
+        target.rename(old)
+    fresh.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+    _write_costs()
+
+
+def _write_costs() -> None:
+    """Write what each artifact cost, from this folder's records; it differs on every machine."""
+    records = [store.read_json(path) for path in sorted(store.RECORDS.glob("*/*.json"))]
+    columns = sorted({name for record in records for name in record})
+    temporary = store.RESULTS / ".cost.csv.new"
+    with temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=columns, restval="")
+        writer.writeheader()
+        writer.writerows(records)
+    temporary.replace(store.RESULTS / "cost.csv")

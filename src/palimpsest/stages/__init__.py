@@ -1,0 +1,1 @@
+"""One module per stage, one contract: `build(spec, inputs, out)`."""

@@ -1,0 +1,110 @@
+"""Tables in, laws out: fits.json, fits.csv and predictions.csv (docs/fits.md says what is where).
+
+Every fit that the tables cannot support is there too, refused, with the reason in plain words.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from palimpsest.core.laws import names
+from palimpsest.core.laws.study.advice import advice
+from palimpsest.core.laws.study.bases import base_fits
+from palimpsest.core.laws.study.curves import joint_fits, run_curves
+from palimpsest.core.laws.study.entry import Entry, Options
+from palimpsest.core.laws.study.forecast import forecasts, summary
+from palimpsest.core.laws.study.fronts import checkpoint_front, equal_learning, fronts
+from palimpsest.core.laws.study.lines import line_fits
+from palimpsest.core.laws.study.rates import rate_fits
+from palimpsest.core.laws.study.replay import critical_ratios, mixed_runs, over_sizes, per_size
+from palimpsest.core.laws.summary import plain
+from palimpsest.progress import step_done
+
+N_PARTS = 8
+
+
+def build(spec: dict[str, Any], inputs: dict[str, Any], out: Path) -> None:
+    """Fit all that the tables support and write the results into `out`."""
+    options = Options(
+        laws=tuple(spec.get("laws") or names()),
+        n_draws=int(spec.get("bootstrap", 1000)),
+        confidence=float(spec.get("confidence", 0.95)),
+        seed=int(spec.get("seed", 0)),
+        tolerance_nats=float(spec.get("tolerance_nats", 0.05)),
+    )
+    tables = read_tables(Path(inputs["tables"]))
+    entries, answers = fit_all(tables, options)
+    write_results(entries, answers, out)
+
+
+def read_tables(folder: Path) -> dict[str, pd.DataFrame]:
+    """Read the tables that fits are made of."""
+    csv = ("runs", "rates", "bases", "evals")
+    tables = {name: pd.read_csv(folder / f"{name}.csv") for name in csv}
+    for name in ("held_out", "steps"):
+        tables[name] = pd.read_parquet(folder / f"{name}.parquet")
+    return tables
+
+
+def fit_all(
+    tables: dict[str, pd.DataFrame], options: Options
+) -> tuple[list[Entry], dict[str, Any]]:
+    """Return all fits, and the answers derived from them."""
+    runs = tables["runs"]
+    curves = run_curves(runs, tables["held_out"], tables["steps"])
+    sweep = mixed_runs(runs)
+    forgetting = per_size(sweep, "forgetting_nats", what="forgetting", options=options)
+    step_done(1, N_PARTS, "part of the fits")
+    forgetting_all = over_sizes(sweep, "forgetting_nats", what="forgetting", options=options)
+    step_done(2, N_PARTS, "part of the fits")
+    learning = per_size(sweep, "learning_nats", what="learning", options=options)
+    learning += over_sizes(sweep, "learning_nats", what="learning", options=options)
+    step_done(3, N_PARTS, "part of the fits")
+    rates = rate_fits(tables["rates"], options)
+    step_done(4, N_PARTS, "part of the fits")
+    others = base_fits(tables["bases"], options) + line_fits(runs, options)
+    joint = joint_fits(curves, options)
+    step_done(6, N_PARTS, "part of the fits")
+    critical = critical_ratios(sweep, forgetting, forgetting_all, options)
+    largest = forecasts(sweep, tables["rates"], tables["bases"], options)
+    answers = {
+        "critical_replay": critical,
+        "forecast": largest,
+        "forecast_summary": summary(largest),
+        "pareto": fronts(runs, tables["evals"], options),
+        "pareto_checkpoints": checkpoint_front(curves),
+        "equal_learning": equal_learning(curves, runs, options),
+        "advice": advice(
+            sweep, critical, rates, [*forgetting, *forgetting_all, *learning], options
+        ),
+    }
+    return [*forgetting, *forgetting_all, *learning, *rates, *others, *joint], answers
+
+
+def write_results(entries: list[Entry], answers: dict[str, Any], out: Path) -> None:
+    """Write fits.json, the tidy fits.csv and the curves of predictions.csv."""
+    content = {"fits": {entry.name: entry.record for entry in entries}, **answers}
+    text = json.dumps(plain(content), sort_keys=True, indent=1, allow_nan=False)
+    (out / "fits.json").write_text(text + "\n", encoding="utf-8")
+    tidy(entries).to_csv(out / "fits.csv", index=False)
+    curves = [entry.curve for entry in entries if len(entry.curve)]
+    columns = ["fit", "n_params", "replay_fraction", "decrease", "y", "low", "high"]
+    drawn = pd.concat(curves, ignore_index=True) if curves else pd.DataFrame()
+    drawn.reindex(columns=columns).to_csv(out / "predictions.csv", index=False)
+
+
+def tidy(entries: list[Entry]) -> pd.DataFrame:
+    """Return one row per fit and parameter; a refused fit has one row without a parameter."""
+    rows: list[dict[str, Any]] = []
+    for entry in entries:
+        kept = ("name", "law", "question", "what", "status", "reason", "n_points", "objective")
+        shared = {key: entry.record[key] for key in (*kept, "delta", "noise", "condition")}
+        values = entry.record["parameters"] or {"": {}}
+        rows += [{**shared, "parameter": name, **value} for name, value in values.items()]
+    columns = ["name", "law", "question", "what", "parameter", "value", "low", "high", "alone"]
+    columns += ["status", "reason", "n_points", "objective", "delta", "noise", "condition"]
+    return pd.DataFrame(rows, columns=columns)

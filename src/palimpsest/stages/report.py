@@ -1,0 +1,111 @@
+"""Turns tables and fits into one self-contained page, its figures, and the headline numbers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from palimpsest.core.answers import numbers
+from palimpsest.core.answers.every import answers
+from palimpsest.core.answers.frames import CSV_TABLES, PARQUET_TABLES, Frames
+from palimpsest.core.answers.headline import forgetting_curve, metrics
+from palimpsest.core.answers.recommend import RULE, recommend
+from palimpsest.core.answers.run_rows import HEADER, run_rows
+from palimpsest.core.plots import svg, theme
+from palimpsest.core.plots.drawing import Drawing, Missing
+from palimpsest.core.plots.every import FIGURES
+from palimpsest.faults import Fault
+from palimpsest.progress import step_done
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure as the page shows it: panels as SVG text, or the reason for their absence."""
+
+    name: str
+    title: str
+    caption: str
+    panels: tuple[tuple[str, int], ...]
+    reason: str = ""
+
+
+def build(spec: dict[str, Any], inputs: dict[str, Any], out: Path) -> None:
+    """Write index.html, figures/, metrics.json and forgetting.csv. spec: {title}."""
+    frames = read(inputs["tables"], fits=inputs["fits"])
+    answered, advice = answers(frames), recommend(frames)
+    (out / "figures").mkdir()
+    shown = []
+    for done, figure in enumerate(FIGURES, start=1):
+        shown.append(publish(figure(frames), out / "figures"))
+        step_done(done, len(FIGURES), "figure")
+    page = render(spec["title"], frames=frames, answered=answered, advice=advice, shown=shown)
+    (out / "index.html").write_text(page)
+    text = json.dumps(metrics(frames, answered, advice), indent=1, sort_keys=True)
+    (out / "metrics.json").write_text(text + "\n")
+    forgetting_curve(frames).to_csv(out / "forgetting.csv", index=False)
+
+
+def read(tables: Path, *, fits: Path) -> Frames:
+    """Read every table and the fits; a file that is not there is a Fault."""
+    paths = {name: tables / f"{name}.csv" for name in CSV_TABLES}
+    paths |= {name: tables / f"{name}.parquet" for name in PARQUET_TABLES}
+    paths |= {"predictions": fits / "predictions.csv", "fits": fits / "fits.json"}
+    for path in paths.values():
+        if not path.exists():
+            raise Fault(f"{path.name}: missing in {path.parent.name}; rebuild that stage")
+    read_as = {".csv": pd.read_csv, ".parquet": pd.read_parquet, ".json": _read_json}
+    return Frames(**{name: read_as[path.suffix](path) for name, path in paths.items()})
+
+
+def publish(drawing: Drawing | Missing, folder: Path) -> Shown:
+    """Write a figure's CSV, SVG and PNG into `folder` and return what the page needs."""
+    if isinstance(drawing, Missing):
+        return Shown(drawing.name, drawing.title, caption="", panels=(), reason=drawing.reason)
+    drawing.data.to_csv(folder / f"{drawing.name}.csv", index=False)
+    sheet = drawing.sheet()
+    (folder / f"{drawing.name}.svg").write_bytes(svg.paper_svg(sheet, name=drawing.name))
+    (folder / f"{drawing.name}.png").write_bytes(svg.paper_png(sheet))
+    panels = tuple(
+        (svg.inline_svg(panel.figure(), name=f"{drawing.name}-{place}", alt=panel.alt), panel.width)
+        for place, panel in enumerate(drawing.panels)
+    )
+    return Shown(drawing.name, drawing.title, caption=drawing.caption, panels=panels)
+
+
+def render(
+    title: str, *, frames: Frames, answered: list, advice: list, shown: list[Shown]
+) -> str:
+    """Fill the page's template."""
+    environment = Environment(
+        loader=PackageLoader("palimpsest", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(
+        {name: getattr(numbers, name) for name in ("nats", "rate", "percent", "count", "plain")}
+    )
+    return environment.get_template("report.html.j2").render(
+        title=title,
+        frames=frames,
+        answers=answered,
+        advice=advice,
+        advice_rule=RULE,
+        figures={figure.name: figure for figure in shown},
+        run_header=HEADER,
+        runs=run_rows(frames),
+        sizes=[(model, theme.size_colour(frames.sizes(), model)) for model in frames.sizes()],
+        palette=svg.palette_css(),
+        between=numbers.between,
+    )
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text())

@@ -1,0 +1,160 @@
+"""All artifacts of a study → the tidy tables that laws, report and people read (docs/tables.md).
+
+Loads no torch. Rows are sorted by run, then step; CSV floats are written so that they read back
+as the same numbers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from palimpsest.core import measures
+from palimpsest.core.tables import bases, evals, memory, probes, runs
+
+Spec = dict[str, Any]
+Inputs = dict[str, list[Path]]
+Frames = dict[str, pd.DataFrame]
+
+
+def build(spec: Spec, inputs: Inputs, out: Path) -> None:
+    """Write every table.
+
+    spec: `runs`, whose entries name artifacts by their places in inputs' lists, and `probes`;
+    inputs: bases, probes, trains, recalls, evals.
+    """
+    entries = [_with_outcome(entry, inputs) for entry in sorted(spec["runs"], key=_run_name)]
+    raw = _stacked(entries, inputs)
+    tables = _of_runs(entries, raw) | _of_probes(spec, inputs, entries)
+    tables["bases.csv"] = _bases(entries, inputs, raw["held_out.parquet"])
+    tables["evals.csv"] = _evals(entries, inputs)
+    for name, frame in tables.items():
+        _write(frame, out / name)
+
+
+def _with_outcome(entry: Spec, inputs: Inputs) -> Spec:
+    """Add which base checkpoint a run started from and what ended it."""
+    recall = _json(inputs["recalls"][entry["recall"]] / "recall.json")
+    phase = _json(inputs["trains"][entry["trains"][-1]] / "phase.json")
+    return entry | {"base_step": recall["base_step"], "stop_reason": phase["stop_reason"]}
+
+
+def _stacked(entries: list[Spec], inputs: Inputs) -> Frames:
+    """Return the rows of all runs, by what they hold, with `run` in front."""
+    recalls = {entry["run"]: [inputs["recalls"][entry["recall"]]] for entry in entries}
+    trains = {entry["run"]: [inputs["trains"][i] for i in entry["trains"]] for entry in entries}
+    names = ("recall", "held_out", "drift", "kl", "pieces")
+    frames = {f"{name}.parquet": _stack(recalls, f"{name}.parquet") for name in names}
+    return frames | {"steps.parquet": _stack(trains, "log.parquet")}
+
+
+def _of_runs(entries: list[Spec], raw: Frames) -> Frames:
+    recall, steps = raw["recall.parquet"], raw["steps.parquet"]
+    trained = raw["pieces.parquet"][raw["pieces.parquet"].first_step > 0]
+    pieces = measures.signed_forgetting(recall, trained)
+    lag = measures.lag_curves(recall, pieces, measures.clock_readings(steps))
+    settings = runs.settings_table(entries)
+    outcomes = {name: raw[f"{name}.parquet"] for name in ("steps", "held_out", "recall", "kl")}
+    controls = runs.pure_replay_controls(entries)
+    kept = ("steps", "held_out", "recall", "drift")
+    return {f"{name}.parquet": raw[f"{name}.parquet"] for name in kept} | {
+        "runs.csv": runs.runs_table(settings, pure_replay=controls, **outcomes),
+        "experiments.csv": runs.experiments_table(entries),
+        "pieces.parquet": pieces,
+        "memory.csv": memory.memory_table(pieces, runs.shuffled_controls(entries)),
+        "lag.parquet": lag,
+        "lag_fits.csv": memory.lag_fits_table(lag),
+        "returns.parquet": measures.returns(recall),
+    }
+
+
+def _of_probes(spec: Spec, inputs: Inputs, entries: list[Spec]) -> Frames:
+    n_params = {entry["model"]: entry["n_params"] for entry in entries}
+    listed = [
+        probe | {"n_params": n_params[probe["model"]], "folder": inputs["probes"][probe["probe"]]}
+        for probe in spec["probes"]
+    ]
+    listed.sort(key=lambda probe: [probe[key] for key in probes.KEYS])
+    frames = {
+        table: pd.concat(
+            [probes.with_keys(pd.read_parquet(p["folder"] / file), p) for p in listed],
+            ignore_index=True,
+        )
+        for table, file in (
+            ("landscape.parquet", "landscape.parquet"),
+            ("rates_by_batch.parquet", "rates.parquet"),
+        )
+    }
+    summaries = [probe | _json(probe["folder"] / "probe.json") for probe in listed]
+    return frames | {"rates.csv": probes.rates_table(summaries)}
+
+
+def _bases(entries: list[Spec], inputs: Inputs, held_out: pd.DataFrame) -> pd.DataFrame:
+    listed = {
+        (entry["model"], entry["seed"]): _json(inputs["bases"][entry["base"]] / "base.json")
+        for entry in entries
+    }
+    return bases.bases_table(listed, entries, held_out[held_out.checkpoint_step == 0])
+
+
+def _evals(entries: list[Spec], inputs: Inputs) -> pd.DataFrame:
+    read = cache(_answers)  # runs share their base's
+    settings = runs.settings_table(entries).set_index("run", drop=False)
+    rows, seen = [], {}
+    for entry in entries:
+        if entry["evals"] is None:
+            continue
+        base, now = (read(inputs["evals"][entry[place]]) for place in ("base_evals", "evals"))
+        head = {name: settings.at[entry["run"], name] for name in evals.EVAL_COLUMNS[:5]}
+        rows += evals.eval_rows(head, base, now)
+        seen[f"base:{entry['model']}:s{entry['seed']}"] = (entry, base)
+    for name, (entry, base) in sorted(seen.items()):
+        rows += evals.base_rows(evals.base_head(name, entry), base)
+    return pd.DataFrame(rows, columns=evals.EVAL_COLUMNS)
+
+
+def _answers(folder: Path) -> evals.Answers:
+    results, items = (_read_parquet(folder / f"{name}.parquet") for name in ("results", "items"))
+    columns = ("task", "metric", "value")
+    return evals.answers(results.to_pylist(), {c: items.column(c).to_numpy() for c in columns})
+
+
+def _stack(folders: dict[str, list[Path]], file: str) -> pd.DataFrame:
+    """Read one file of every run's folders into one frame; runs are a category."""
+    read = cache(_read_parquet)
+    tables = {run: [read(folder / file) for folder in of_run] for run, of_run in folders.items()}
+    names = pa.array([run for run, parts in tables.items() for _ in range(_n_rows(parts))])
+    stacked = pa.concat_tables(
+        [part for parts in tables.values() for part in parts], promote_options="permissive"
+    )
+    return stacked.add_column(0, "run", names).to_pandas()
+
+
+def _n_rows(parts: Iterable[pa.Table]) -> int:
+    return sum(part.num_rows for part in parts)
+
+
+def _read_parquet(file: Path) -> pa.Table:
+    return pq.ParquetFile(file).read()
+
+
+def _run_name(entry: Spec) -> str:
+    return str(entry["run"])
+
+
+def _json(file: Path) -> Any:
+    return json.loads(file.read_text("utf-8"))
+
+
+def _write(frame: pd.DataFrame, file: Path) -> None:
+    if file.suffix == ".csv":
+        frame.to_csv(file, index=False, lineterminator="\n")
+    else:
+        frame.to_parquet(file, index=False)

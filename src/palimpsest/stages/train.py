@@ -1,0 +1,237 @@
+"""Turns weights, token files and a phase's setting into the weights after one more epoch of it.
+
+Leaves checkpoints, one log row per update, and the loss of each piece just before and just after
+its training. A phase that one of its stop rules has ended takes no further update.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from tokenizers import Tokenizer
+from transformers import PreTrainedModel
+
+from palimpsest.core.checkpoints import folder_name, steps_to_keep
+from palimpsest.core.course import LOG_COLUMNS, Course, Progress, Trainee, restore, state
+from palimpsest.core.flat import FlatWeights
+from palimpsest.core.greedy import Question, share_correct
+from palimpsest.core.landscape import Line
+from palimpsest.core.live import Live
+from palimpsest.core.loop import train
+from palimpsest.core.models import count_parameters, load_causal_lm, save_causal_lm
+from palimpsest.core.policies import policy
+from palimpsest.core.resume import Saver
+from palimpsest.core.stops import Settings
+from palimpsest.core.streams import Stream, make_stream
+from palimpsest.faults import Fault
+from palimpsest.progress import note, say, step_done
+
+Spec = dict[str, Any]
+Inputs = dict[str, Any]
+
+
+class Before(NamedTuple):
+    """What the epoch goes on from: weights and, after another epoch, its phase.json and state."""
+
+    weights: Path
+    phase: dict[str, Any]
+    state: dict[str, Any]
+
+
+def build(spec: Spec, inputs: Inputs, out: Path) -> None:
+    """Train one epoch of one phase.
+
+    spec: `phase` (stream, replay_fraction, policy, optimizer, checkpoints, stop, …), `epoch` within
+    the phase from 0, `epochs` (null unless the setting depends on the phase's length), `seed`,
+    `base_step`; inputs: before (base or train), base, new, original and,
+    where the phase asks for them, probe and questions.
+    """
+    before = _before(inputs["before"], base_step=spec["base_step"])
+    trainee = Trainee(load_causal_lm(before.weights), spec["phase"]["optimizer"])
+    stream = _stream(spec, inputs, trainee.model)
+    course = _course(spec, inputs, trainee, stream)
+    live, saver = Live(stream), Saver(out)
+    saved = saver.load()
+    progress = _start(spec, before, trainee) if saved is None else restore(saved, trainee)
+    if saved is None:
+        live.measure(trainee, progress)
+    keep = steps_to_keep(spec["phase"]["checkpoints"], stream.n_steps)
+
+    def after_step() -> None:
+        live.measure(trainee, progress)
+        if progress.n_steps in keep:
+            save_causal_lm(trainee.model, out / folder_name(progress.step), before.weights)
+        step_done(progress.n_steps, stream.n_steps, "step")
+        if saver.due():
+            kept = [folder_name(step) for step in _kept(keep, progress)]
+            saver.save(state(trainee, progress), folders=kept)
+
+    _train_and_note_speed(trainee, course, progress, after_step=after_step)
+    final = out / folder_name(progress.step)
+    if not final.exists():
+        save_causal_lm(trainee.model, final, before.weights)
+    _write(out, trainee, progress, live=live, keep=_kept(keep, progress, ended=True))
+    saver.remove()
+
+
+def _before(folder: Path, *, base_step: int | str) -> Before:
+    if (folder / "base.json").exists():
+        return Before(_base_weights(folder, base_step=base_step), {}, {})
+    phase = json.loads((folder / "phase.json").read_text("utf-8"))
+    return Before(
+        weights=folder / phase["final"],
+        phase=phase,
+        state=torch.load(folder / "state.pt", weights_only=True),
+    )
+
+
+def _base_weights(folder: Path, *, base_step: int | str) -> Path:
+    base = json.loads((folder / "base.json").read_text("utf-8"))
+    folders = {checkpoint["step"]: checkpoint["folder"] for checkpoint in base["checkpoints"]}
+    if base_step != "final" and base_step not in folders:
+        raise Fault(f"base_step: {base_step}; the base keeps {sorted(folders)} and final")
+    return folder / (base["final"] if base_step == "final" else folders[base_step])
+
+
+def _stream(spec: Spec, inputs: Inputs, model: PreTrainedModel) -> Stream:
+    phase, epoch = spec["phase"], spec["epoch"]
+    pairs = [(question.question_ids, question.answer_ids) for question in _questions(inputs)]
+    return make_stream(
+        phase["stream"],
+        new=np.load(inputs["new"] / "train.npy", mmap_mode="r"),
+        original=np.load(inputs["original"] / "train.npy", mmap_mode="r"),
+        replay_fraction=phase["replay_fraction"],
+        seed=spec["seed"],
+        epoch=epoch,
+        epochs=spec["epochs"],
+        questions=pairs,
+        end_token=model.config.eos_token_id,
+        context_length=model.config.max_position_embeddings,
+    )
+
+
+def _questions(inputs: Inputs) -> list[Question]:
+    if "questions" not in inputs:
+        return []
+    table = pd.read_parquet(inputs["questions"] / "questions.parquet")
+    columns = zip(table.question_ids, table.answer, table.answer_ids, strict=True)
+    return [
+        Question(tuple(map(int, question_ids)), answer, tuple(map(int, answer_ids)))
+        for question_ids, answer, answer_ids in columns
+    ]
+
+
+def _course(spec: Spec, inputs: Inputs, trainee: Trainee, stream: Stream) -> Course:
+    phase = spec["phase"]
+    chosen = policy(phase["policy"]["kind"])
+    weights = _base_weights(inputs["base"], base_step=spec["base_step"])
+    stops, questions, epochs = _stop_settings(phase), _questions(inputs), spec["epochs"]
+    if stops.accuracy is not None and not questions:
+        raise Fault("stop.accuracy: the phase has no questions to ask; give the run a file of them")
+    return Course(
+        batch=stream.batch,
+        n_steps=stream.n_steps,
+        policy=chosen.rate,
+        policy_params=chosen.Params(**phase["policy"]),
+        stops=stops,
+        line=Line,
+        n_steps_before=spec["epoch"] * stream.n_steps,
+        n_steps_phase=epochs and epochs * stream.n_steps,
+        probe=_probe(inputs),
+        reference=FlatWeights(load_causal_lm(weights)).weights,
+        measure_edge_every=phase["measure_edge_every"],
+        share_correct=_asker(questions, trainee.model, tokenizer_file=weights / "tokenizer.json"),
+    )
+
+
+def _stop_settings(phase: dict[str, Any]) -> Settings:
+    """Return the phase's rules; null leaves only the one for a loss that is not finite."""
+    stop = phase["stop"]
+    return Settings(diverged_patience=None) if stop is None else Settings(**stop)
+
+
+def _probe(inputs: Inputs) -> dict[str, Any] | None:
+    if "probe" not in inputs:
+        return None
+    probe: dict[str, Any] = json.loads((inputs["probe"] / "probe.json").read_text("utf-8"))
+    return probe
+
+
+def _asker(
+    questions: list[Question], model: PreTrainedModel, *, tokenizer_file: Path
+) -> Callable[[], float]:
+    """Return what asks the model all questions and gives the share of exact answers."""
+    tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    return lambda: share_correct(
+        model, questions, decode=tokenizer.decode, end_token=model.config.eos_token_id
+    )
+
+
+def _start(spec: Spec, before: Before, trainee: Trainee) -> Progress:
+    """Return the progress at the epoch's start; put the moments that are carried into place."""
+    going_on = spec["epoch"] > 0
+    if spec["phase"]["carry_optimizer"] and not before.state:
+        raise Fault("carry_optimizer: the phase starts from a base, which has no moments to carry")
+    if going_on or spec["phase"]["carry_optimizer"]:
+        trainee.update.load(before.state["optimizer"])
+    totals = {
+        "first_step": before.phase.get("last_step", 0),
+        "n_new_tokens": before.phase.get("n_new_tokens", 0),
+        "n_replay_tokens": before.phase.get("n_replay_tokens", 0),
+        "sum_learning_rate": before.phase.get("sum_learning_rate", 0.0),
+    }
+    if not going_on:
+        return Progress(**totals)
+    memory = {name: json.loads(before.state[name]) for name in ("policy", "stops")}
+    ended = before.phase["stop_reason"]
+    if ended == "epochs":
+        return Progress(**totals, **memory, epoch=spec["epoch"])
+    say(f"the phase has ended ({ended}): epoch {spec['epoch']} takes no step")
+    return Progress(**totals, **memory, epoch=spec["epoch"], stop_reason=ended)
+
+
+def _kept(keep: tuple[int, ...], progress: Progress, *, ended: bool = False) -> list[int]:
+    """Return the steps, counted in the run, whose weights lie there by now."""
+    last = {progress.step} if ended and progress.n_steps > 0 else set()
+    taken = {progress.first_step + step for step in keep if step <= progress.n_steps}
+    return sorted(taken | last)
+
+
+def _train_and_note_speed(
+    trainee: Trainee, course: Course, progress: Progress, *, after_step: Callable[[], None]
+) -> None:
+    """Record the speed, all measuring included; 6·N operations per token (Kaplan 2001.08361)."""
+    began, n_before = time.perf_counter(), progress.n_new_tokens + progress.n_replay_tokens
+    train(trainee, course, progress, after_step=after_step)
+    n_tokens = progress.n_new_tokens + progress.n_replay_tokens - n_before
+    n_params, _ = count_parameters(trainee.model)
+    seconds = time.perf_counter() - began
+    note(n_tokens=n_tokens, wall_seconds=seconds, flops=6 * n_params * n_tokens)
+
+
+def _write(out: Path, trainee: Trainee, progress: Progress, *, live: Live, keep: list[int]) -> None:
+    log = pd.DataFrame(progress.log, columns=list(LOG_COLUMNS))
+    log.to_parquet(out / "log.parquet", index=False)
+    live.frame(progress).to_parquet(out / "live.parquet", index=False)
+    live.pieces(progress).to_parquet(out / "pieces.parquet", index=False)
+    memory = {name: json.dumps(getattr(progress, name)) for name in ("policy", "stops")}
+    torch.save({"optimizer": trainee.update.state(), **memory}, out / "state.pt")
+    phase = {
+        "first_step": progress.first_step,
+        "last_step": progress.step,
+        "n_new_tokens": progress.n_new_tokens,
+        "n_replay_tokens": progress.n_replay_tokens,
+        "sum_learning_rate": progress.sum_learning_rate,
+        "stop_reason": progress.stop_reason,
+        "checkpoints": [{"step": step, "folder": folder_name(step)} for step in keep],
+        "final": folder_name(progress.step),
+        "n_forward": int(log.n_forward.sum()),
+    }
+    (out / "phase.json").write_text(json.dumps(phase, sort_keys=True, indent=1) + "\n", "utf-8")

@@ -1,0 +1,135 @@
+"""One process, many artifacts: skip what exists, build the rest in scratch, commit by rename.
+
+Called by the rules: `python -m palimpsest.worker build STAGE BATCH`, `index STAGE KEY`, `publish
+KEY`. It reads what the planner wrote down and never params.yaml.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from palimpsest import progress, publish, store
+from palimpsest.faults import Fault
+
+
+QUIET = ("TQDM_DISABLE", "HF_DATASETS_DISABLE_PROGRESS_BARS")
+
+
+def main(arguments: list[str]) -> int:
+    """Run one job; return its exit code."""
+    for variable in QUIET:  # bars of libraries; ours are lines
+        os.environ.setdefault(variable, "1")
+    verb, *rest = arguments
+    jobs: dict[str, Callable[..., None]] = {
+        "build": build,
+        "index": index,
+        "tidy": index,
+        "publish": publish.publish,
+    }
+    try:
+        jobs[verb](*rest)
+    except Fault as fault:
+        progress.say(f"error: {fault}")
+        return 1
+    return 0
+
+
+def index(stage: str, key: str) -> None:
+    """Write a stage's index and park what it does not name."""
+    store.shelve(stage, key, store.read_json(store.index_order(stage, key))["wanted"])
+
+
+def build(stage: str, batch: str) -> None:
+    """Build the missing members of a batch; one that fails does not stop the others.
+
+    Raises Fault at the end that names those that failed.
+    """
+    members = store.read_json(store.batch(stage, batch))["members"]
+    failed = []
+    for number, member in enumerate(members, start=1):
+        progress.begin(f"{stage} {number}/{len(members)} {_short(member)}")
+        with store.building(stage, member["name"]):
+            if not store.restore(stage, member["name"]) and not _attempt(stage, member):
+                failed.append(member["name"])
+        gc.collect()
+    if failed:
+        raise Fault(f"{stage}: {len(failed)} of {len(members)} failed: {', '.join(failed)}")
+
+
+def _attempt(stage: str, member: dict[str, Any]) -> bool:
+    """Build one artifact in its own scratch folder; return whether it stands."""
+    started = time.time(), time.process_time()
+    scratch = store.new_attempt(stage, member["name"])
+    try:
+        inputs = {role: _folders(given) for role, given in member["inputs"].items()}
+        _stage(stage).build(member["spec"], inputs, scratch)
+    except Fault as fault:
+        progress.say(f"error: {stage} {member['name']}: {fault}")
+        return False
+    except Exception:
+        traceback.print_exc()
+        return False
+    store.write_json(scratch / store.META, _meta(member, scratch))
+    if store.commit(stage, member["name"], scratch):
+        _enter_record(stage, member, started)
+    progress.say(f"{stage}: {_short(member)} built in {time.time() - started[0]:.1f} s")
+    return True
+
+
+def _stage(stage: str) -> Any:
+    """Import the stage; the seconds that torch needs are spent only when something is missing."""
+    module = importlib.import_module(f"palimpsest.stages.{stage}")
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    return module
+
+
+def _folders(given: list[Any]) -> Path | list[Path]:
+    if given and isinstance(given[0], str):
+        return store.find(*given)
+    return [store.find(*pair) for pair in given]
+
+
+def _meta(member: dict[str, Any], scratch: Path) -> dict[str, Any]:
+    """Return what the key determines; the same in every attempt, on every host."""
+    weights = {
+        path.relative_to(scratch).as_posix(): store.sha256(path)
+        for path in sorted(scratch.rglob("*.safetensors"))
+    }
+    known = {name: member[name] for name in ("key", "spec", "inputs", "code", "source")}
+    return known | {"weights_sha256": weights}
+
+
+def _enter_record(stage: str, member: dict[str, Any], started: tuple[float, float]) -> None:
+    entry = {
+        "stage": stage,
+        "name": member["name"],
+        "host": socket.gethostname(),
+        "process": os.getpid(),
+        "started": started[0],
+        "wall_seconds": time.time() - started[0],
+        "cpu_seconds": time.process_time() - started[1],
+        "estimated_seconds": member["cost_seconds"],
+        **{f"measured_{name}": amount for name, amount in progress.notes().items()},
+    }
+    store.write_json(store.record(stage, member["name"]), entry)
+    store.enter_ledger(entry)
+
+
+def _short(member: dict[str, Any]) -> str:
+    return str(member["name"]).removesuffix(f"-{member['key']}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

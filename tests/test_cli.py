@@ -1,0 +1,174 @@
+"""The command line: what a person sees, and what a mistake says."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from palimpsest import cli, store
+from palimpsest.schedule import own
+
+STAGES = {
+    "corpora",
+    "tokens",
+    "bases",
+    "probes",
+    "train",
+    "recall",
+    "evals",
+    "tables",
+    "fits",
+    "report",
+}
+
+
+def typed(*arguments: str) -> subprocess.CompletedProcess:
+    """Run `palimpsest ARGUMENTS` as a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "palimpsest.cli", *arguments],
+        env=os.environ | {"PYTHONPATH": str(Path("src").resolve())},
+        capture_output=True,
+        text=True,
+    )
+
+
+def shown(*arguments: str) -> str:
+    """Return what a command prints, run in this process."""
+    result = CliRunner().invoke(cli.app, arguments)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture
+def studies(project):
+    (project / "studies").mkdir()
+    text = Path("params.yaml").read_text("utf-8")
+    (project / "studies" / "other.yaml").write_text(text.replace("limit: 24", "limit: 25"))
+    (project / "studies" / "same.yaml").write_text(text)
+    return project / "studies"
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize("command", ["plan", "status"])
+def test_a_fault_is_one_line_and_exit_code_2(source, command):
+    text = Path("params.yaml").read_text("utf-8")
+    Path("params.yaml").write_text(text.replace("bootstrap:", "bootstarp:"))
+    done = typed(command)
+    line = "error: params.yaml: fits.bootstarp: unknown key; did you mean bootstrap?\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", line)
+
+
+def test_code_of_another_folder_is_refused(source):
+    done = subprocess.run(
+        [sys.executable, "-m", "palimpsest.cli", "plan"],
+        env=os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: palimpsest was imported from ")
+    assert done.stderr.count("\n") == 1
+
+
+# status and plan
+
+
+def test_status_names_all_that_is_missing_and_why(project):
+    status = json.loads(shown("status", "--json"))
+    assert set(status) == STAGES
+    assert status["bases"]["wanted"] == len(status["bases"]["missing"]) == 4
+    assert set(map(tuple, status["bases"]["missing"].values())) == {("new",)}
+
+
+def test_status_knows_present_parked_and_returning(project):
+    name = next(iter(json.loads(shown("status", "--json"))["bases"]["missing"]))
+    meta = {"spec": {}, "code": "", "source": {}}
+    for folder in (store.artifact("bases", name), store.parked("bases", "old-0123")):
+        store.write_json(folder / store.META, meta)
+        store.list_files(folder)
+    bases = json.loads(shown("status", "--json"))["bases"]
+    assert (bases["present"], bases["parked"], bases["returns"]) == (1, 1, 0)
+    assert len(bases["missing"]) == 3
+
+
+def test_status_reads_another_file_and_writes_nothing(studies):
+    before = sorted(Path().iterdir())
+    shown("status", "--params", "studies/other.yaml")
+    shown("plan", "--params", "studies/other.yaml")
+    assert sorted(Path().iterdir()) == before
+
+
+def test_plan_counts_artifacts_batches_and_costs(project):
+    totals = json.loads(shown("plan", "--json"))
+    assert set(totals["stages"]) == STAGES
+    train = totals["stages"]["train"]
+    assert train["artifacts"] == train["missing"] == 14
+    assert train["batches"] == 1
+    assert train["flops"] > 0
+    assert totals["rates"] == "the reference machine"
+    assert totals["hours"] == pytest.approx(sum(s["hours"] for s in totals["stages"].values()))
+
+
+def test_plan_measures_the_rate_from_records(project):
+    before = json.loads(shown("plan", "--json"))
+    record = {"estimated_seconds": 2.0, "wall_seconds": 6.0}
+    store.write_json(store.record("train", "x-0123"), record)
+    after = json.loads(shown("plan", "--json"))
+    assert after["rates"] == "this folder's records"
+    hours = [totals["stages"]["train"]["hours"] for totals in (before, after)]
+    assert hours[1] == pytest.approx(3 * hours[0])
+
+
+def test_tables_for_people_name_every_stage(project):
+    for command in ("status", "plan"):
+        assert set(shown(command).split()) >= STAGES
+
+
+# use
+
+
+def test_use_shows_the_difference_and_makes_the_study_the_params(studies):
+    lines = shown("use", "other", "--yes").splitlines()
+    assert "-  limit: 24" in lines
+    assert "+  limit: 25" in lines
+    assert Path("params.yaml").read_text() == (studies / "other.yaml").read_text()
+
+
+def test_use_of_the_same_study_says_so(studies):
+    assert shown("use", "same") == "params.yaml already is studies/same.yaml\n"
+
+
+def test_use_takes_a_path(studies):
+    shown("use", "studies/other.yaml", "--yes")
+    assert "limit: 25" in Path("params.yaml").read_text()
+
+
+def test_use_of_an_unknown_study_names_the_known(studies, source):
+    done = typed("use", "ohter")
+    line = "error: ohter: neither a study nor a file; known studies: other, same\n"
+    assert (done.returncode, done.stderr) == (2, line)
+
+
+def test_use_of_a_wrong_study_changes_nothing(studies, source):
+    (studies / "other.yaml").write_text("repot: {}\n")
+    before = Path("params.yaml").read_text()
+    done = typed("use", "other", "--yes")
+    assert done.returncode == 2
+    assert "studies/other.yaml: repot: unknown key; did you mean report?" in done.stderr
+    assert Path("params.yaml").read_text() == before
+
+
+def test_use_is_refused_while_a_planner_lives(studies, source):
+    before = Path("params.yaml").read_text()
+    with own(wait=False):
+        done = typed("use", "other", "--yes")
+    assert done.returncode == 2
+    assert done.stderr == f"error: process {os.getpid()} works in this folder; wait for it to end\n"
+    assert Path("params.yaml").read_text() == before
+    assert typed("use", "other", "--yes").returncode == 0

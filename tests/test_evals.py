@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from lm_eval import simple_evaluate
+from lm_eval.tasks import TaskManager
+from tiny_artifacts import tiny_model, write_tokenizer
+
+from palimpsest.core.models import save_causal_lm
+from palimpsest.faults import Fault
+from palimpsest.stages import evals
+
+CHOICES = """\
+task: choices
+dataset_path: json
+dataset_kwargs:
+  data_files:
+    validation: {folder}/choices.jsonl
+output_type: multiple_choice
+validation_split: validation
+doc_to_text: "{{{{query}}}}"
+doc_to_target: "{{{{label}}}}"
+doc_to_choice: "choices"
+metric_list:
+  - metric: acc
+  - metric: acc_norm
+"""
+ENDINGS = """\
+task: endings
+dataset_path: json
+dataset_kwargs:
+  data_files:
+    test: {folder}/endings.jsonl
+output_type: loglikelihood
+test_split: test
+doc_to_text: "{{{{text.split(' ')[:-1]|join(' ')}}}}"
+doc_to_target: "{{{{' '+text.split(' ')[-1]}}}}"
+metric_list:
+  - metric: perplexity
+    aggregation: perplexity
+    higher_is_better: false
+  - metric: acc
+"""
+LETTERS = list("abcdefgh")
+WORDS = ["a cat", "sat", "on the", "mat and", "ran", "off to", "bed", "early"]
+
+
+@pytest.fixture(scope="module")
+def task_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tasks")
+    random = np.random.default_rng(0)
+    choices, endings = [], []
+    for _ in range(24):
+        words = [str(word) for word in random.choice(WORDS, size=4)]
+        label = int(random.integers(4))
+        choices.append({"query": words[0], "choices": [w + " x" for w in words], "label": label})
+        endings.append({"text": f"{words[0]} {random.choice(LETTERS)}"})
+    for name, template, docs in (("choices", CHOICES, choices), ("endings", ENDINGS, endings)):
+        (folder / f"{name}.yaml").write_text(template.format(folder=folder))
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(doc) + "\n" for doc in docs))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base with two checkpoints; the last is final."""
+    folder = tmp_path_factory.mktemp("base")
+    tokenizer = write_tokenizer(folder / "tokenizer")
+    for seed in (1, 2):
+        save_causal_lm(tiny_model(seed), folder / f"step-{seed}", tokenizer)
+    (folder / "base.json").write_text(json.dumps({"final": "step-2"}))
+    return folder
+
+
+def build(weights: Path, task_dir: Path, out: Path, **changed: object) -> pd.DataFrame:
+    spec = {"tasks": ["choices", "endings"], "limit": 20, "batch_size": 8, "folder": "final"}
+    out.mkdir()
+    evals.build(spec | {"task_dir": str(task_dir)} | changed, {"weights": weights}, out)
+    return pd.read_parquet(out / "results.parquet").set_index(["task", "metric"])
+
+
+def lm_evals_own(folder: Path, task_dir: Path) -> dict[str, dict[str, float]]:
+    answer = simple_evaluate(
+        model="hf",
+        model_args={"pretrained": str(folder), "dtype": "float32"},
+        tasks=["choices", "endings"],
+        task_manager=TaskManager(include_defaults=False, include_path=str(task_dir)),
+        batch_size=8,
+        limit=20,
+        device="cpu",
+        bootstrap_iters=2000,
+    )
+    assert answer is not None
+    return answer["results"]
+
+
+def test_results_are_lm_evals_own_on_each_checkpoint_that_shares_a_model(
+    weights: Path, task_dir: Path, tmp_path: Path
+) -> None:
+    for name in ("step-1", "step-2", "step-1"):
+        ours = build(weights, task_dir, tmp_path / f"{len(list(tmp_path.iterdir()))}", folder=name)
+        theirs = lm_evals_own(weights / name, task_dir)
+        for task, metric in ours.index:
+            assert ours.value[task, metric] == theirs[task][f"{metric},none"]
+        for key in (("choices", "acc"), ("endings", "perplexity")):
+            bootstrapped = theirs[key[0]][f"{key[1]}_stderr,none"]
+            assert ours.stderr[key] == pytest.approx(bootstrapped, rel=0.1)
+
+
+def test_items_add_up_to_the_results(weights: Path, task_dir: Path, tmp_path: Path) -> None:
+    results = build(weights, task_dir, tmp_path / "out")
+    items = pd.read_parquet(tmp_path / "out" / "items.parquet")
+    means = items.groupby(["task", "metric"]).value.mean()
+    assert means["choices", "acc"] == results.value["choices", "acc"]
+    log_likelihood = means["endings", "perplexity"]
+    assert np.exp(-log_likelihood) == pytest.approx(results.value["endings", "perplexity"])
+    assert (results.n_items == 20).all()
+    assert results.chance["choices", "acc"] == 0.25
+    assert results.chance["endings", "acc"] == 0
+    assert np.isnan(results.chance["endings", "perplexity"])
+
+
+def test_a_second_build_writes_the_same_bytes(
+    weights: Path, task_dir: Path, tmp_path: Path
+) -> None:
+    for name in ("one", "two"):
+        build(weights, task_dir, tmp_path / name)
+    for file in (tmp_path / "one").iterdir():
+        assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes()
+
+
+@pytest.mark.slow
+def test_an_unknown_task_is_a_fault(weights: Path, task_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(Fault, match="choises"):
+        build(weights, task_dir, tmp_path / "out", tasks=["choises"])

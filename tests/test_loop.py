@@ -1,0 +1,224 @@
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+from training_inputs import OPTIMIZER, VOCAB, walk
+from transformers import PreTrainedModel, Trainer, TrainingArguments
+
+from palimpsest.core.course import LOG_COLUMNS, Course, Progress, Trainee
+from palimpsest.core.landscape import Line
+from palimpsest.core.loop import train
+from palimpsest.core.models import new_neox
+from palimpsest.core.policies import fixed, hold
+from palimpsest.core.stops import Settings
+from palimpsest.core.streams.rows import Batch, Row
+
+RATE = 3e-3
+TOKENS = walk(4000, seed=5).astype(np.int64)
+
+
+def small_model() -> PreTrainedModel:
+    return new_neox(hidden_size=16, layers=2, heads=2, vocab_size=VOCAB, context_length=32, seed=1)
+
+
+def row(start: int, n_targets: int, source: Any = "new") -> Row:
+    return Row(TOKENS[start : start + n_targets + 1], source, start, piece=0)
+
+
+def batch(step: int) -> Batch:
+    """Two new rows and a shorter replayed one: the tokens, not the rows, must weigh."""
+    start = 80 * step
+    new = (row(start, 16), row(start + 16, 16))
+    return Batch(new=new, replay=(row(start + 40, 11, "replay"),))
+
+
+def course(batches: Callable[[int], Batch], n_steps: int, **changes: Any) -> Course:
+    settings: dict[str, Any] = {
+        "policy": fixed.rate,
+        "policy_params": fixed.Params(kind="fixed", rate=RATE),
+        "stops": Settings(diverged_patience=None),
+        "line": Line,
+    }
+    return Course(batch=batches, n_steps=n_steps, **(settings | changes))
+
+
+def run(
+    *, n_steps: int, max_tokens: int = 1000, batches: Callable[[int], Batch] = batch, **changes: Any
+) -> tuple[Trainee, Progress]:
+    optimizer = OPTIMIZER | changes.pop("optimizer", {})
+    trainee, progress = Trainee(small_model(), optimizer), Progress()
+    trainee.max_tokens = max_tokens
+    reference = trainee.flat.weights.clone()
+    train(
+        trainee,
+        course(batches, n_steps, reference=reference, **changes),
+        progress,
+        after_step=lambda: None,
+    )
+    return trainee, progress
+
+
+def test_equals_a_plain_loop_with_torchs_adamw_and_clipping() -> None:
+    trainee, progress = run(n_steps=6)
+    model = small_model()
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=RATE, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.0
+    )
+    for step in range(6):
+        rows = [*batch(step).new, *batch(step).replay]
+        nats = [nats_of(model, one) for one in rows]
+        (torch.cat(nats).sum() / 43).backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        logged = progress.log[step]
+        assert logged["loss_new_nats"] == pytest.approx(
+            float(torch.cat(nats[:2]).mean().detach()), rel=1e-5
+        )
+        assert logged["loss_replay_nats"] == pytest.approx(float(nats[2].mean().detach()), rel=1e-5)
+        assert logged["grad_norm"] == pytest.approx(float(norm), rel=1e-4)
+    plain = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+    torch.testing.assert_close(trainee.flat.weights, plain, rtol=0, atol=2e-5)
+
+
+def nats_of(model: PreTrainedModel, one: Row) -> torch.Tensor:
+    tokens = torch.tensor(one.tokens)
+    logits = model(input_ids=tokens[None, :-1]).logits[0]
+    return cross_entropy(logits, tokens[1:], reduction="none")
+
+
+def test_accumulation_over_micro_batches_gives_the_same_losses() -> None:
+    """43 tokens at once, two micro-batches of the new rows, one row each time."""
+    losses = []
+    for max_tokens in (1000, 16, 1):
+        _, progress = run(n_steps=12, max_tokens=max_tokens)
+        losses.append([entry["loss_new_nats"] for entry in progress.log])
+    assert losses[1] == pytest.approx(losses[0], abs=1e-6)
+    assert losses[2] == pytest.approx(losses[0], abs=1e-6)
+
+
+def test_the_log_counts_tokens_rates_and_drift() -> None:
+    trainee, progress = run(n_steps=3)
+    assert [entry["step"] for entry in progress.log] == [1, 2, 3]
+    assert [entry["n_new_tokens"] for entry in progress.log] == [32, 64, 96]
+    assert [entry["n_replay_tokens"] for entry in progress.log] == [11, 22, 33]
+    assert progress.log[-1]["sum_learning_rate"] == pytest.approx(3 * RATE)
+    start = Trainee(small_model(), OPTIMIZER).flat.weights
+    moved = (trainee.flat.weights - start).double()
+    assert progress.log[-1]["mad_drift"] == pytest.approx(float(moved.abs().mean()), rel=1e-5)
+    relative = float(moved.norm() / start.double().norm())
+    assert progress.log[-1]["relative_drift"] == pytest.approx(relative, rel=1e-5)
+    assert set(progress.log[0]) == set(LOG_COLUMNS)
+    assert progress.stop_reason == "epochs"
+
+
+def test_a_step_of_sgd_by_hand() -> None:
+    """u = g: the slope is −‖g‖² and the step η‖g‖ long."""
+    sgd = {"kind": "sgd", "momentum": 0.0, "clip_norm": None}
+    new_only = Batch(new=batch(0).new, replay=())
+    _, progress = run(n_steps=1, batches=lambda step: new_only, optimizer=sgd)
+    entry = progress.log[0]
+    assert entry["slope"] == pytest.approx(-(entry["grad_norm"] ** 2), rel=1e-5)
+    assert entry["update_norm"] == pytest.approx(RATE * entry["grad_norm"], rel=1e-5)
+
+
+def test_a_rate_below_the_resolution_of_fp32_is_rounded_away() -> None:
+    tiny = fixed.Params(kind="fixed", rate=1e-12)
+    _, progress = run(n_steps=17, policy_params=tiny)
+    shares = [entry["share_rounded_away"] for entry in progress.log]
+    assert 0.9 < shares[0] <= 1.0
+    assert [math.isnan(share) for share in shares] == [False, *[True] * 15, False]
+
+
+def test_a_policy_without_a_rate_ends_the_phase_before_its_first_update() -> None:
+    nothing = {"targets": {"0.5": {"median": None}}}
+    trainee, progress = run(
+        n_steps=5,
+        policy=hold.rate,
+        policy_params=hold.Params(kind="hold", decrease=0.5),
+        probe=nothing,
+    )
+    assert (progress.stop_reason, progress.n_steps, progress.log) == ("no-rate", 0, [])
+    assert torch.equal(trainee.flat.weights, Trainee(small_model(), OPTIMIZER).flat.weights)
+
+
+def test_a_loss_that_is_not_finite_ends_the_phase_and_moves_nothing() -> None:
+    huge = fixed.Params(kind="fixed", rate=1e30)
+    trainee, progress = run(n_steps=50, policy_params=huge)
+    assert progress.stop_reason == "diverged"
+    assert progress.n_steps == len(progress.log) < 50
+    assert torch.isfinite(trainee.flat.weights).all()
+
+
+def test_edge_and_questions_are_measured_when_they_are_due() -> None:
+    _, progress = run(
+        n_steps=4,
+        measure_edge_every=3,
+        stops=Settings(accuracy=0.8, accuracy_every=2),
+        share_correct=lambda: 0.5,
+    )
+    edges = [entry["edge_learning_rate"] for entry in progress.log]
+    assert [math.isnan(edge) for edge in edges] == [False, True, True, False]
+    assert edges[0] > RATE
+    assert [entry["n_forward"] > 0 for entry in progress.log] == [True, False, False, True]
+    shares = [entry["share_correct"] for entry in progress.log]
+    assert shares[1] == shares[3] == 0.5
+    assert math.isnan(shares[0])
+
+
+def test_pure_replay_logs_no_new_loss() -> None:
+    _, progress = run(
+        n_steps=2, batches=lambda step: Batch(new=(), replay=(row(20 * step, 16, "replay"),))
+    )
+    assert all(math.isnan(entry["loss_new_nats"]) for entry in progress.log)
+    assert all(entry["loss_replay_nats"] > 0 for entry in progress.log)
+    assert progress.n_new_tokens == 0
+
+
+class Recorder(Trainer):
+    """A Trainer that keeps the losses of its steps and the order of its data."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.losses: list[float] = []
+
+    def _get_train_sampler(self, *_: Any) -> Any:
+        return torch.utils.data.SequentialSampler(self.train_dataset)
+
+    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        loss = super().compute_loss(*args, **kwargs)
+        self.losses.append(float(loss.detach()))
+        return loss
+
+
+def test_forty_steps_equal_hugging_face_trainer_to_six_digits(tmp_path: Any) -> None:
+    rows = [row(20 * i, 16) for i in range(160)]
+    batches = [Batch(new=tuple(rows[at : at + 4]), replay=()) for at in range(0, 160, 4)]
+    _, progress = run(n_steps=40, batches=batches.__getitem__)
+    data = [{"input_ids": one.tokens, "labels": one.tokens} for one in rows]
+    arguments = TrainingArguments(
+        output_dir=str(tmp_path),
+        per_device_train_batch_size=4,
+        max_steps=40,
+        learning_rate=RATE,
+        lr_scheduler_type="constant",
+        optim="adamw_torch",
+        adam_beta2=0.95,
+        weight_decay=0.0,
+        max_grad_norm=1.0,
+        save_strategy="no",
+        logging_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        use_cpu=True,
+    )
+    trainer = Recorder(model=small_model(), args=arguments, train_dataset=data)
+    trainer.train()
+    ours = [entry["loss_new_nats"] for entry in progress.log]
+    assert len(trainer.losses) == 40
+    assert ours[-1] == pytest.approx(trainer.losses[-1], rel=1e-6)
+    assert ours == pytest.approx(trainer.losses, rel=5e-6)

@@ -1,0 +1,102 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from palimpsest.core.flat import FlatWeights
+from palimpsest.core.losses import backward, batch_gradient, mean_loss, pack, row_losses
+from palimpsest.core.models import new_neox
+
+CPU = torch.device("cpu")
+
+
+def row(tokens, n_context=0):
+    return SimpleNamespace(tokens=np.array(tokens, dtype=np.int64), n_context=n_context)
+
+
+def random_rows(lengths, seed=0):
+    rng = np.random.default_rng(seed)
+    return [row(rng.integers(1, 64, length + 1)) for length in lengths]
+
+
+@pytest.fixture
+def model():
+    return new_neox(hidden_size=32, layers=2, heads=2, vocab_size=64, context_length=32, seed=3)
+
+
+class Bigram(nn.Module):
+    """Logits that depend on the last token alone: ln p is read off a table."""
+
+    def __init__(self):
+        super().__init__()
+        self.log_p = nn.Parameter(torch.tensor([[0.5, 0.25, 0.25], [0.1, 0.8, 0.1]]).log())
+
+    def forward(self, input_ids, use_cache):
+        return SimpleNamespace(logits=self.log_p[input_ids])
+
+
+def test_losses_worked_out_by_hand():
+    rows = [row([0, 1]), row([0, 0, 1, 1]), row([1, 2, 0][:2])]
+    packed = pack(rows, max_tokens=100, device=CPU)
+    sum_nats, n_tokens = row_losses(Bigram(), packed)
+    expected = [-np.log(0.25), -np.log(0.5) - np.log(0.25) - np.log(0.8), -np.log(0.1)]
+    np.testing.assert_allclose(sum_nats, expected, rtol=1e-6)
+    assert n_tokens.tolist() == [1, 3, 1]
+    assert mean_loss(Bigram(), packed) == pytest.approx(sum(expected) / 5, rel=1e-6)
+
+
+def test_context_targets_count_in_training_but_not_in_a_piece():
+    rows = [row([0, 0, 1, 1], n_context=2)]
+    as_piece = pack(rows, max_tokens=100, device=CPU, pieces=True)
+    sum_nats, n_tokens = row_losses(Bigram(), as_piece)
+    assert sum_nats[0] == pytest.approx(-np.log(0.8), rel=1e-6)
+    assert n_tokens.tolist() == [1]
+    assert pack(rows, max_tokens=100, device=CPU)[0].n_tokens == 3
+
+
+def test_micro_batches_hold_their_budget_and_never_cut_a_row():
+    packed = pack(random_rows([5, 30, 12, 12, 7, 3]), max_tokens=25, device=CPU)
+    assert [tuple(micro.inputs_BT.shape) for micro in packed] == [(1, 30), (2, 12), (3, 7)]
+    assert [micro.row_index for micro in packed] == [(1,), (2, 3), (4, 0, 5)]
+
+
+def test_padding_changes_no_loss(model):
+    rows = random_rows([5, 30, 12, 7])
+    together, _ = row_losses(model, pack(rows, max_tokens=1000, device=CPU))
+    alone = [row_losses(model, pack([one], max_tokens=1000, device=CPU))[0][0] for one in rows]
+    np.testing.assert_allclose(together, alone, rtol=1e-6)
+
+
+def test_parts_and_micro_batches_add_up_to_the_gradient_of_the_whole_mean(model):
+    flat = FlatWeights(model)
+    new, replay = random_rows([5, 30, 12]), random_rows([7, 20], seed=1)
+    whole_loss = backward(model, pack(new + replay, max_tokens=1000, device=CPU), 74)
+    whole = flat.grads.clone()
+    small = batch_gradient(
+        model,
+        flat,
+        new=pack(new, max_tokens=30, device=CPU),
+        replay=pack(replay, max_tokens=10, device=CPU),
+    )
+    torch.testing.assert_close(flat.grads, whole, rtol=1e-5, atol=1e-7)
+    mixed = (47 * small.loss_new_nats + 27 * small.loss_replay_nats) / 74
+    assert mixed == pytest.approx(whole_loss, rel=1e-6)
+    flat.zero_grad()
+    backward(model, pack(new, max_tokens=1000, device=CPU), 47)
+    torch.testing.assert_close(small.new_gradient, flat.grads, rtol=1e-5, atol=1e-7)
+
+
+def test_pure_replay_has_no_new_loss_and_descends_on_the_replay(model):
+    flat = FlatWeights(model)
+    replay = pack(random_rows([7, 20]), max_tokens=100, device=CPU)
+    gradient = batch_gradient(model, flat, new=[], replay=replay)
+    assert np.isnan(gradient.loss_new_nats)
+    assert gradient.loss_replay_nats == pytest.approx(mean_loss(model, replay), rel=1e-7)
+    assert torch.equal(gradient.new_gradient, flat.grads)
+
+
+def test_the_training_loss_is_the_measured_loss_to_the_last_bit(model):
+    packed = pack(random_rows([16] * 8), max_tokens=64, device=CPU)
+    assert backward(model, packed, 128) == mean_loss(model, packed)

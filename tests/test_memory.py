@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from palimpsest.core.bootstrap import block_counts, interval, moving_blocks, resampled_spearman
+from palimpsest.core.memory import fifths, memory, spearman
+
+
+def test_three_pieces_by_hand() -> None:
+    """The F_after of the 3 × 3 matrix in test_measures.py: falling, so ρ = −1."""
+    row = memory(np.array([1.5, 0.25, 0.0]), np.array([-0.5, -2.25, -4.0]), None)
+    assert row["spearman"] == -1
+    assert row["primacy_nats"] == 0.25 - 1.5  # the first is remembered worse than the middle
+    assert row["recency_nats"] == 0.25 - 0.0  # the last is remembered better
+    assert row["F_after_fifth_1"] == 1.5 and np.isnan(row["F_after_fifth_2"])
+    assert np.isnan(row["order_memory"]) and np.isnan(row["low"])
+    assert np.isnan(row["primacy_nats_low"])
+
+
+def test_spearman_is_scipys() -> None:
+    random = np.random.default_rng(0)
+    for row in random.integers(0, 6, size=(4, 20)).astype(float):  # with ties
+        assert spearman(row) == pytest.approx(spearmanr(np.arange(20), row).statistic)
+    assert np.isnan(spearman(np.ones(5)))
+
+
+def test_fifths_of_ten() -> None:
+    assert fifths(np.arange(10.0)).tolist() == [0.5, 2.5, 4.5, 6.5, 8.5]
+
+
+def test_order_memory_is_the_difference_to_the_shuffled_control() -> None:
+    falling, control = np.linspace(1, -1, 40), np.tile([0.1, -0.1, 0.3, 0.0], 10)
+    row = memory(falling, falling, control)
+    assert row["spearman"] == pytest.approx(-1)
+    assert row["order_memory"] == pytest.approx(-1 - spearman(control))
+    assert row["low"] < row["order_memory"] < row["high"] < 0
+    assert row["primacy_nats"] < 0 < row["recency_nats"]
+    assert row["recency_nats_low"] < row["recency_nats"] < row["recency_nats_high"]
+
+
+def test_without_memory_the_interval_covers_zero_as_often_as_it_says() -> None:
+    random = np.random.default_rng(1)
+    covered = 0
+    for _ in range(60):
+        series, control = random.standard_normal((2, 50))
+        row = memory(series, series, control)
+        covered += row["low"] <= 0 <= row["high"]
+    assert covered >= 51  # 95 % of 60, less three standard deviations
+
+
+def test_blocks_keep_neighbours() -> None:
+    drawn = moving_blocks(27, n_resamples=50, random=np.random.default_rng(0))
+    assert drawn.shape == (50, 27) and drawn.min() >= 0 and drawn.max() <= 26
+    assert (np.diff(drawn.reshape(50, 9, 3), axis=2) == 1).all()
+
+
+def test_resampled_spearman_is_scipys_on_each_resample() -> None:
+    values = np.random.default_rng(0).integers(0, 8, size=15).astype(float)  # with ties
+    drawn = moving_blocks(15, n_resamples=20, random=np.random.default_rng(1))
+    counts = block_counts(15, n_resamples=20, random=np.random.default_rng(1))
+    expected = [spearmanr(places, values[places]).statistic for places in drawn]
+    assert resampled_spearman(values, counts) == pytest.approx(expected)
+
+
+def test_an_interval_of_mostly_undefined_samples_is_none() -> None:
+    assert np.isnan(interval(np.array([1.0] * 8 + [np.nan] * 2), confidence=0.95)[0])
+    low, high = interval(np.arange(101.0), confidence=0.9)
+    assert (low, high) == pytest.approx((5, 95))

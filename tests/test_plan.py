@@ -1,0 +1,348 @@
+"""The plan: what gets which key, and what a change re-keys."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from palimpsest import layout
+from palimpsest.faults import Fault
+from palimpsest.plan import Plan, Stages, load
+
+AFTER = {
+    "corpora": "tokens",
+    "tokens": "bases",
+    "bases": "probes",
+    "probes": "train",
+    "train": "recall",
+    "recall": "evals",
+    "evals": "tables",
+    "tables": "fits",
+    "fits": "report",
+}
+
+
+def study() -> dict:
+    return yaml.safe_load(Path("params.yaml").read_text("utf-8"))
+
+
+def planned(content: dict | None = None) -> Plan:
+    """Return the plan for some parameters, or for params.yaml."""
+    layout._hash.cache_clear()
+    if content is None:
+        return load(Path("params.yaml"))
+    Path("changed.yaml").write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
+    return load(Path("changed.yaml"))
+
+
+def with_leaf(place: str, value: object) -> dict:
+    content = study()
+    *parents, last = place.split("/")
+    node = content
+    for name in parents:
+        node = node.setdefault(name, {})
+    node[last] = value
+    return content
+
+
+def names(plan: Plan) -> dict[str, set[str]]:
+    return {stage: set(members) for stage, members in plan.by_stage.items()}
+
+
+def new_in(plan: Plan, old: Plan) -> dict[str, set[str]]:
+    """Return the artifacts that only the first plan has, by stage; stages without any left out."""
+    before = names(old)
+    new = {stage: members - before[stage] for stage, members in names(plan).items()}
+    return {stage: members for stage, members in new.items() if members}
+
+
+def only(**experiments: dict) -> dict:
+    """Return the smoke study with other experiments."""
+    return study() | {"experiments": experiments}
+
+
+# Keys
+
+
+def test_two_plans_of_one_file_are_equal(project):
+    assert names(planned()) == names(planned())
+
+
+def test_every_process_finds_the_same_keys(project):
+    code = (
+        "import json, pathlib, palimpsest.plan as p\n"
+        "plan = p.load(pathlib.Path('params.yaml'))\n"
+        "print(json.dumps({stage: sorted(members) for stage, members in plan.by_stage.items()}))"
+    )
+    environment = os.environ | {"PYTHONPATH": "src"}
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert found[0] == found[1]
+    assert json.loads(found[0]) == {s: sorted(members) for s, members in names(planned()).items()}
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "stages"),
+    [
+        ("report/title", "Other", ["report"]),
+        ("fits/bootstrap", 201, ["fits", "report"]),
+        ("evals/limit", 25, ["evals", "tables", "fits", "report"]),
+        ("recall/held_out_tokens", 999, ["recall", "tables", "fits", "report"]),
+    ],
+)
+def test_a_changed_leaf_re_keys_its_stage_and_all_that_follows(project, place, value, stages):
+    old, new = planned(), planned(with_leaf(place, value))
+    assert new_in(new, old) == {stage: names(new)[stage] for stage in stages}
+
+
+def test_the_tokenizer_spares_the_text_and_re_keys_the_rest(project):
+    old, new = planned(), planned(with_leaf("corpora/tokenizer/vocab_size", 600))
+    changed = new_in(new, old)
+    assert changed.pop("corpora") == {n for n in names(new)["corpora"] if n.startswith("tokenizer")}
+    assert changed == {stage: names(new)[stage] for stage in AFTER.values()}
+
+
+def test_one_size_re_keys_only_its_own(project):
+    old, new = planned(), planned(with_leaf("models/sizes/neox-6k/layers", 3))
+    changed = new_in(new, old)
+    assert set(changed) == {
+        "bases",
+        "probes",
+        "train",
+        "recall",
+        "evals",
+        "tables",
+        "fits",
+        "report",
+    }
+    for stage in ("bases", "probes", "train", "recall", "evals"):
+        assert changed[stage] == {n for n in names(new)[stage] if n.startswith("neox-6k")}
+
+
+def test_the_probe_re_keys_only_the_policies_that_read_it(project):
+    old, new = planned(), planned(with_leaf("probe/batches", 7))
+    changed = new_in(new, old)
+    assert changed["train"] == {n for n in names(new)["train"] if "_hold" in n}
+    assert {n for n in names(new)["train"] if "_fixed" in n}.isdisjoint(changed["train"])
+    assert set(changed) == {"probes", "train", "recall", "evals", "tables", "fits", "report"}
+    assert not any("base" in name for name in changed["evals"])
+
+
+def test_one_more_ratio_adds_its_own_and_nothing_else(project):
+    ratios = [0.0, 0.25, 0.5, 1.0]
+    old, new = planned(), planned(with_leaf("experiments/replay/replay_fraction", ratios))
+    changed = {stage: len(added) for stage, added in new_in(new, old).items()}
+    ends = {"tables": 1, "fits": 1, "report": 1}
+    assert changed == {"probes": 2, "train": 2, "recall": 2, "evals": 2} | ends
+    assert not {s for s in ("probes", "train", "recall", "evals") if names(old)[s] - names(new)[s]}
+
+
+def test_a_run_of_two_experiments_is_built_once(project):
+    run = {"model": "neox-6k", "replay_fraction": 0.5}
+    plan = planned(only(one=run, two=run))
+    assert len(plan.by_stage["train"]) == 1
+    (table,) = plan.by_stage["tables"].values()
+    assert [entry["experiments"] for entry in table.spec["runs"]] == [["one", "two"]]
+
+
+# Epochs and phases
+
+
+def test_epochs_share_their_beginning(project):
+    plan = planned(only(x={"model": "neox-6k", "epochs": [1, 3]}))
+    assert len(plan.by_stage["train"]) == 3
+    assert len(plan.by_stage["recall"]) == 2
+
+
+def test_epochs_of_a_policy_that_needs_the_length_share_nothing(project):
+    cosine = {"kind": "cosine", "rate": 0.001}
+    plan = planned(only(x={"model": "neox-6k", "epochs": [1, 3], "policy": cosine}))
+    assert len(plan.by_stage["train"]) == 1 + 3
+
+
+def test_epochs_of_a_changing_ratio_share_nothing(project):
+    ratio = {"start": 0.5, "end": 0.0}
+    plan = planned(only(x={"model": "neox-6k", "epochs": [1, 3], "replay_fraction": ratio}))
+    assert len(plan.by_stage["train"]) == 1 + 3
+
+
+def test_chains_share_their_beginning(project):
+    phases = [{"replay_fraction": 0.0}, {"replay_fraction": [0.25, 0.5]}]
+    plan = planned(only(x={"model": "neox-6k", "phases": phases}))
+    assert len(plan.by_stage["train"]) == 1 + 2
+    first = {next(iter(t.upstream())).name for t in plan.by_stage["train"].values()}
+    (base,) = plan.by_stage["bases"].values()
+    assert base.name in first
+
+
+def test_each_artifact_waits_only_for_what_lies_before_it(project):
+    plan = planned()
+    place = {stage: number for number, stage in enumerate(plan.stages.order)}
+    for members in plan.by_stage.values():
+        for artifact in members.values():
+            assert all(place[a.stage] <= place[artifact.stage] for a in artifact.upstream())
+            assert all(plan.by_stage[a.stage][a.name] is a for a in artifact.upstream())
+
+
+# Edges
+
+
+def test_an_edge_that_dvc_does_not_know_is_refused(project):
+    text = Path("dvc.yaml").read_text("utf-8")
+    declared = yaml.safe_load(text)
+    declared["stages"]["train"]["deps"].remove("runs/probes")
+    Path("dvc.yaml").write_text(yaml.safe_dump(declared, sort_keys=False), "utf-8")
+    with pytest.raises(Fault, match=r"^dvc\.yaml: train needs runs/probes \(neox-6k_hold"):
+        planned()
+
+
+def test_an_edge_may_lead_through_another_stage(project):
+    stages = Stages()
+    assert stages.reaches("report", "corpora")
+    assert not stages.reaches("corpora", "report")
+
+
+# Code
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    text = file.read_text("utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new, 1), "utf-8")
+
+
+def test_a_comment_re_keys_nothing(source):
+    old = planned()
+    for file in ("stages/train.py", "core/loop.py", "core/policies/hold.py"):
+        edit(source / file, '"""\n', '"""\n# a remark\n')
+    assert new_in(planned(), old) == {}
+
+
+def test_a_policy_re_keys_only_the_runs_that_name_it(source):
+    old = planned()
+    edit(source / "core/policies/fixed.py", "NEEDS_LENGTH = False", "NEEDS_LENGTH = not True")
+    changed = new_in(planned(), old)
+    assert changed["train"] == {n for n in names(planned())["train"] if "_fixed" in n}
+    assert "probes" not in changed
+
+
+def test_a_new_policy_re_keys_nothing(source):
+    old = planned()
+    text = (source / "core/policies/fixed.py").read_text("utf-8")
+    (source / "core/policies/steady.py").write_text(text.replace('"fixed"', '"steady"'))
+    assert new_in(planned(), old) == {}
+
+
+def test_the_loop_re_keys_every_phase(source):
+    old = planned()
+    with (source / "core/loop.py").open("a") as file:
+        file.write("\nA_NEW_NAME = 1\n")
+    changed = new_in(planned(), old)
+    assert changed["train"] == names(planned())["train"]
+    assert not {"bases", "probes"} & set(changed)
+
+
+@pytest.mark.parametrize(("law", "re_keyed"), [("log_linear", True), ("d_cpt", False)])
+def test_a_law_re_keys_the_fits_only_where_it_is_named(source, law, re_keyed):
+    old = planned()
+    with (source / f"core/laws/{law}.py").open("a") as file:
+        file.write("\nA_NEW_NAME = 1\n")
+    assert set(new_in(planned(), old)) == ({"fits", "report"} if re_keyed else set())
+
+
+@pytest.mark.parametrize("file", ["plan.py", "params.py", "store.py", "worker.py", "schedule.py"])
+def test_what_all_stages_share_re_keys_nothing(source, file):
+    old = planned()
+    with (source / file).open("a") as text:
+        text.write("\nA_NEW_NAME = 1\n")
+    assert new_in(planned(), old) == {}
+
+
+# Data
+
+
+@pytest.fixture
+def data(project):
+    """Give the folder data files of its own; their content is never read by planning."""
+    listing = [p.relative_to("data") for p in Path("data").rglob("*") if p.is_file()]
+    Path("data").unlink()
+    for name in listing:
+        (project / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / "data" / name).write_text(f"content of {name}")
+    return project / "data"
+
+
+def test_a_corpus_re_keys_its_text_and_all_that_follows(data):
+    old = planned()
+    (data / "dnd_sessions.jsonl.xz").write_text("more")
+    changed = new_in(planned(), old)
+    assert {name.split("-")[0] for name in changed["corpora"]} == {"new"}
+    assert {name.split("-")[0] for name in changed["tokens"]} == {"new"}
+    assert "bases" not in changed
+    assert changed["train"] == names(planned())["train"]
+
+
+def test_a_task_re_keys_the_evals(data):
+    old = planned()
+    next((data / "tasks").iterdir()).write_text("other items")
+    assert set(new_in(planned(), old)) == {"evals", "tables", "fits", "report"}
+
+
+def test_data_that_the_study_does_not_read_re_key_nothing(data):
+    old = planned()
+    (data / "questions.jsonl").write_text("other questions")
+    assert new_in(planned(), old) == {}
+
+
+@pytest.mark.parametrize("name", ["corpora/new/path", "evals/task_dir"])
+def test_data_that_are_not_there_are_a_fault(project, name):
+    with pytest.raises(Fault, match=r"^data/none: named in .*, but there is no such"):
+        planned(with_leaf(name, "data/none"))
+
+
+# Size
+
+
+def many(n_seeds: int) -> dict:
+    """Return the smoke study with 6 ratios and 5 rates at each of many seeds."""
+    runs = {
+        "model": "neox-6k",
+        "seed": list(range(n_seeds)),
+        "replay_fraction": [0.0, 0.1, 0.25, 0.5, 0.75, 0.9],
+        "policy": {"kind": "fixed", "rate": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]},
+    }
+    return only(many=runs)
+
+
+def test_three_thousand_runs_are_planned_without_what_planning_does_not_need(project):
+    Path("many.yaml").write_text(yaml.safe_dump(many(100)), "utf-8")
+    code = (
+        "import json, sys, palimpsest.schedule as s\n"
+        "plan = s.schedule('many.yaml', by='cores', cores=2).plan\n"
+        "counts = {stage: len(members) for stage, members in plan.by_stage.items()}\n"
+        "print(json.dumps([counts, sorted(sys.modules)]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": "src"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    counts, imported = json.loads(done.stdout)
+    heavy = {"torch", "transformers", "pandas", "scipy", "datasets", "lm_eval", "matplotlib"}
+    assert not heavy & set(imported)
+    assert (counts["bases"], counts["probes"]) == (100, 600)
+    assert (counts["train"], counts["recall"]) == (3000, 3000)

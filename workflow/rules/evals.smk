@@ -1,0 +1,18 @@
+# evals: benchmarks by lm-eval.
+# In:  bases or phases.
+# Out: one folder per evaluated checkpoint: results and items.
+rule evals:
+    input:
+        lambda wildcards: [ancient(path) for path in S.batch_inputs("evals", wildcards.batch)],
+    output:
+        touch(".work/done/evals/{batch}"),
+    log:
+        ".work/logs/evals/{batch}.log",
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=240,
+    params:
+        python=sys.executable,
+    shell:
+        "{params.python} -m palimpsest.worker build evals {wildcards.batch} 2>&1 | tee {log} >&2"

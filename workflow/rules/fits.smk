@@ -1,0 +1,18 @@
+# fits: laws.
+# In:  tables.
+# Out: one folder: parameters, intervals, predictions, or why there are none.
+rule fits:
+    input:
+        lambda wildcards: [ancient(path) for path in S.batch_inputs("fits", wildcards.batch)],
+    output:
+        touch(".work/done/fits/{batch}"),
+    log:
+        ".work/logs/fits/{batch}.log",
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=30,
+    params:
+        python=sys.executable,
+    shell:
+        "{params.python} -m palimpsest.worker build fits {wildcards.batch} 2>&1 | tee {log} >&2"

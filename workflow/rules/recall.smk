@@ -1,0 +1,18 @@
+# recall: what is remembered.
+# In:  bases, phases, tokens.
+# Out: one folder per run: loss of every piece at every checkpoint, held-out losses, drift.
+rule recall:
+    input:
+        lambda wildcards: [ancient(path) for path in S.batch_inputs("recall", wildcards.batch)],
+    output:
+        touch(".work/done/recall/{batch}"),
+    log:
+        ".work/logs/recall/{batch}.log",
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=240,
+    params:
+        python=sys.executable,
+    shell:
+        "{params.python} -m palimpsest.worker build recall {wildcards.batch} 2>&1 | tee {log} >&2"
