@@ -41,15 +41,15 @@ class Project:
 
     def start(self, *command: str) -> subprocess.Popen:
         """Start a command in a process group of its own."""
-        log = (self.folder / ".work" / "started.log").open("a")
-        return subprocess.Popen(
-            command,
-            cwd=self.folder,
-            env=self._environment(command[0]),
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+        with self._log.open("a") as log:
+            return subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=self._environment(command[0]),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
 
     def commit(self, message: str) -> None:
         """Commit everything in git."""
@@ -99,6 +99,14 @@ class Project:
     def built_since(self, n_before: int) -> Counter:
         """Return how many artifacts of each stage were built after the ledger had n_before."""
         return Counter(entry["stage"] for entry in self.ledger()[n_before:])
+
+    def log(self) -> str:
+        """Return what started commands said."""
+        return self._log.read_text("utf-8")
+
+    @property
+    def _log(self) -> Path:
+        return self.folder / ".work" / "started.log"
 
     def lock(self) -> str:
         """Return the text of dvc.lock."""

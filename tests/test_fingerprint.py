@@ -106,6 +106,14 @@ def test_modules_are_named_by_path_and_their_order_is_indifferent(tmp_path, monk
     assert fingerprint([one, two]) != both
 
 
+def test_of_a_template_every_letter_counts(tmp_path):
+    page = tmp_path / "page.html.j2"
+    page.write_text("{# a remark #}<p>1</p>")
+    before = fingerprint([page])
+    page.write_text("{# another #}<p>1</p>")
+    assert fingerprint([page]) != before
+
+
 def test_a_digest_is_the_hash_of_content_not_of_its_order():
     assert digest({"a": 1, "b": [1.5, None]}) == digest({"b": [1.5, None], "a": 1})
     assert digest([1, 2]) != digest([2, 1])

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from palimpsest.core.bootstrap import block_counts, interval, moving_blocks, resampled_spearman
-from palimpsest.core.memory import fifths, memory, spearman
+from palimpsest.core.memory import fifths, memory, order_memory_over_seeds, spearman
 
 
 def test_three_pieces_by_hand() -> None:
@@ -38,6 +38,17 @@ def test_order_memory_is_the_difference_to_the_shuffled_control() -> None:
     assert row["low"] < row["order_memory"] < row["high"] < 0
     assert row["primacy_nats"] < 0 < row["recency_nats"]
     assert row["recency_nats_low"] < row["recency_nats"] < row["recency_nats_high"]
+
+
+def test_seeds_that_agree_are_surer_than_one_and_two_give_no_interval() -> None:
+    random = np.random.default_rng(3)
+    pairs = [(np.linspace(1, -1, 40) + random.normal(0, 1, 40), random.normal(0, 1, 40))] * 5
+    pooled = order_memory_over_seeds(pairs)
+    one = memory(pairs[0][0], pairs[0][0], pairs[0][1])
+    assert pooled["order_memory"] == pytest.approx(one["order_memory"])
+    assert pooled["high"] - pooled["low"] < 0.7 * (one["high"] - one["low"])
+    few = order_memory_over_seeds(pairs[:2])
+    assert few["n_seeds"] == 2 and np.isnan(few["low"])
 
 
 def test_without_memory_the_interval_covers_zero_as_often_as_it_says() -> None:

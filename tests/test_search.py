@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from palimpsest.core.search import Curve, first_above, first_below, lowest
+from palimpsest.core.curve import Curve
+from palimpsest.core.search import first_above, first_below, lowest
 
 LOSS = 5.0
 

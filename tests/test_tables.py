@@ -200,6 +200,12 @@ def test_memory_by_hand(built: Path) -> None:
     assert pd.isna(memory.loc["a-shuffled"].control_run)
 
 
+def test_memory_over_seeds_has_one_row_per_setting(built: Path) -> None:
+    row = pd.read_csv(built / "memory_over_seeds.csv").iloc[0]
+    assert (row.run, row.n_seeds) == ("b-time", 1)
+    assert row.order_memory == pytest.approx(1.2) and np.isnan(row.low)
+
+
 def test_pieces_and_lag_by_hand(built: Path) -> None:
     pieces = pd.read_parquet(built / "pieces.parquet").query("run == 'b-time'")
     assert pieces.F_after.tolist() == [0, 0.25, 0.5, 0.75]

@@ -18,7 +18,7 @@ ADAMW = {
     "clip_norm": 1.0,
     "layer_slope": 0.0,
 }
-SGD = {"kind": "sgd", "momentum": 0.9, "weight_decay": 0.1, "clip_norm": 1.0, "layer_slope": 0.0}
+SGD = {"kind": "sgd", "beta1": 0.9, "weight_decay": 0.1, "clip_norm": 1.0, "layer_slope": 0.0}
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_the_first_adamw_direction_is_the_sign_of_the_gradient_plus_decay():
 
 def test_clipping_scales_to_the_norm_and_keeps_shorter_gradients():
     flat = FlatWeights(torch.nn.Linear(2, 1, bias=False))
-    plain = {**SGD, "momentum": 0.0, "weight_decay": 0.0}
+    plain = {**SGD, "beta1": 0.0, "weight_decay": 0.0}
     flat.grads.copy_(torch.tensor([3.0, 4.0]))
     torch.testing.assert_close(Update(flat, plain).direction(), torch.tensor([0.6, 0.8]))
     flat.grads.copy_(torch.tensor([0.3, 0.4]))

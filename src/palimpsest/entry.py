@@ -11,7 +11,7 @@ from pathlib import Path
 from palimpsest import params as P
 from palimpsest import store
 from palimpsest.faults import Fault
-from palimpsest.schedule import own, schedule
+from palimpsest.schedule import Schedule, own, schedule
 
 PARAMS, STUDIES = Path("params.yaml"), Path("studies")
 
@@ -22,11 +22,16 @@ def build_and_record(arguments: list[str]) -> int:
     if code:
         return code
     to_do = schedule(str(PARAMS), by="cores", cores=1)
-    complete = [stage for stage in to_do.order if to_do.complete(stage)]
+    complete = [stage for stage in to_do.order if _recordable(to_do, stage)]
     code = _call("dvc", "commit", "--force", "--quiet", *complete) if complete else 0
     if code == 0 and to_do.complete(to_do.order[-1]):
         print(f"report: {(store.RESULTS / 'report' / 'index.html').resolve()}")
     return code
+
+
+def _recordable(to_do: Schedule, stage: str) -> bool:
+    """Return whether a stage and what it reads are here; after a partial pull some are not."""
+    return all(to_do.complete(name) for name in (stage, *to_do.plan.stages.edges[stage]))
 
 
 def study_file(study: str) -> Path:

@@ -19,8 +19,13 @@ def digest(content: Any) -> str:
 
 
 def fingerprint(modules: Iterable[Path]) -> str:
-    """Return one hash for the meaning of several modules, named by their paths."""
-    return digest({path.as_posix(): of_source(path.read_text("utf-8")) for path in modules})
+    """Return one hash for several modules, named by their paths; of a template, every letter."""
+    return digest({path.as_posix(): _of_file(path) for path in modules})
+
+
+def _of_file(path: Path) -> str:
+    text = path.read_text("utf-8")
+    return of_source(text) if path.suffix == ".py" else hashlib.sha256(text.encode()).hexdigest()
 
 
 def of_source(source: str) -> str:

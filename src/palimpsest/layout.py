@@ -60,7 +60,7 @@ class Layout:
                 phases.append(before.spec)
         texts: Inputs = {}
         for phase in run.phases:
-            texts |= self._texts(phase.stream)
+            texts |= self._texts(phase)
         recall = self.add(
             "recall",
             before.label,
@@ -118,7 +118,7 @@ class Layout:
             "probes",
             f"{run.model}_r{replay:g}_s{run.seed}",
             spec,
-            {"base": base, **self._texts(stream)},
+            {"base": base, **self._texts(phase)},
             model=run.model,
             cost=costs.forward(self.params.models.sizes[run.model], self.vocab_size, tokens),
         )
@@ -149,7 +149,7 @@ class Layout:
             "seed": run.seed,
             "base_step": run.base_step,
         }
-        inputs: Inputs = {"before": before, "base": base, **self._texts(phase.stream)}
+        inputs: Inputs = {"before": before, "base": base, **self._texts(phase)}
         if policy.NEEDS_PROBE:
             inputs["probe"] = probe
         size = self.params.models.sizes[run.model]
@@ -183,16 +183,16 @@ class Layout:
         kind = "questions" if role == "questions" else "text"
         return self.add("tokens", role, {"kind": kind}, inputs | {"tokenizer": self.tokenizer})
 
-    def _texts(self, stream: dict[str, Any]) -> Inputs:
-        """Return the token files that a stream reads; questions only where they are asked."""
-        if stream["kind"] != "questions":
-            return {role: self.tokens[role] for role in ("new", "original")}
-        if "questions" not in self.tokens:
+    def _texts(self, phase: Phase) -> Inputs:
+        """Return the token files that a phase reads; questions only where they are asked."""
+        texts: Inputs = {role: self.tokens[role] for role in ("new", "original")}
+        asks = phase.stop is not None and phase.stop.accuracy is not None
+        if phase.stream["kind"] == "questions" or asks:
             spec = {"kind": "questions"} | self.params.corpora.questions.model_dump()
-            self.tokens["questions"] = self._tokens_of(
+            texts["questions"] = self._tokens_of(
                 "questions", {"questions": self._text("questions", spec)}
             )
-        return {role: self.tokens[role] for role in ("new", "original", "questions")}
+        return texts
 
     def _evals(self, weights: Artifact, model: str) -> Artifact:
         evals = self.params.evals

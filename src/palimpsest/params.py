@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from palimpsest.faults import Fault
 
+PLUG_IN_FOLDERS = ("policies", "streams", "laws")
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 
 
@@ -50,6 +51,9 @@ class Sessions(Closed):
     path: ProjectPath = Field(description="episodes with turns of speaker and text")
     held_out_episodes: int = Field(
         4, gt=0, description="this many last episodes only measure learning"
+    )
+    episode_characters: int | None = Field(
+        None, gt=0, description="first whole lines of each training episode, up to so many"
     )
 
 

@@ -22,6 +22,7 @@ from palimpsest.fingerprint import digest, fingerprint
 from palimpsest.layout import Layout
 
 DVC_FILE = Path("dvc.yaml")
+CODE_SUFFIXES = {".py", ".j2", ".css", ".js"}
 Inputs = dict[str, "Artifact | list[Artifact]"]
 
 
@@ -67,11 +68,15 @@ class Stages:
         """Return the files that make a stage; of a plug-in folder, only the kinds it names."""
         files: list[Path] = []
         for path in self.code_paths[stage]:
-            if path.is_dir():
+            if path.name in P.PLUG_IN_FOLDERS:
                 named = (path / f"{kind.replace('-', '_')}.py" for kind in sorted(kinds))
                 files += [file for file in named if file.is_file()]
-            else:
+            elif path.is_dir():
+                files += [f for f in sorted(path.rglob("*")) if f.suffix in CODE_SUFFIXES]
+            elif path.is_file():
                 files.append(path)
+            else:
+                raise Fault(f"dvc.yaml: {stage} lists {path}, but there is no such file")
         return files
 
 

@@ -21,7 +21,8 @@ SMALLEST_CURVE = 6  # AICc of the power law needs more points than its four para
 N_FREE = {"exponential": 3, "power": 4}  # the size of the scatter counts as one
 N_HALF_LIVES = 25
 N_EXPONENTS = {"exponential": 1, "power": 13}
-EXPONENTS = (0.1, 10.0)  # far beyond either end the forms cannot be told apart
+# Far beyond either end the forms cannot be told apart.
+LOG_EXPONENTS = (float(np.log(0.1)), float(np.log(10.0)))
 BEYOND_LAGS = 10.0  # half-lives are sought this far outside the measured lags
 N_ZOOMS = 9  # each narrows the grid to a sixth
 
@@ -67,7 +68,7 @@ def _fit(form: Form, lags: Array, means: Array) -> Curve:
     shortest = lags[lags > 0].min()
     sought = float(np.log(shortest / BEYOND_LAGS)), float(np.log(lags[-1] * BEYOND_LAGS))
     half_lives = np.linspace(*sought, N_HALF_LIVES)
-    exponents = np.linspace(*np.log(EXPONENTS), N_EXPONENTS[form])
+    exponents = np.linspace(*LOG_EXPONENTS, N_EXPONENTS[form])
     for _ in range(N_ZOOMS):
         heights, rss = _solve(form, lags, means, np.exp(half_lives), np.exp(exponents))
         i, j = np.unravel_index(np.argmin(rss), rss.shape)

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from palimpsest.core import search
+from palimpsest.core.curve import Curve
 from palimpsest.core.flat import FlatWeights
 from palimpsest.core.losses import Packed, mean_loss
-from palimpsest.core.search import Curve, Found
+from palimpsest.core.search import Found
 
 HIGHEST_RATE = 1e3  # above the edge of AdamW (1e-2) and of SGD (3); the stage gives its own range
 
@@ -84,6 +85,10 @@ class Line:
     def edge(self, *, start: float | None = None) -> Found:
         """Return the smallest rate at which the step raises the loss, to 1 %."""
         return search.first_above(self._curve, self.loss_nats, start=start)
+
+    def others(self, learning_rate: float, parts: Sequence[Sequence[Packed]]) -> list[float]:
+        """Return the mean losses of other rows at θ − ηu, one per part; not kept."""
+        return losses_at(*self._state, parts, learning_rate)
 
     def share_rounded_away(self, learning_rate: float) -> float:
         """Return the share of weights that were to move and whose update vanishes at this rate."""

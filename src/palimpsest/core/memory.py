@@ -14,6 +14,7 @@ Array = NDArray[np.float64]
 
 N_RESAMPLES = 1000
 CONFIDENCE = 0.95
+FEWEST_SEEDS = 3
 NO_INTERVAL = (float("nan"), float("nan"))
 
 
@@ -39,6 +40,26 @@ def memory(F_after: Array, F_before: Array, control: Array | None) -> dict[str, 
     for name, series in (("F_after", F_after), ("F_before", F_before)):
         row |= {f"{name}_fifth_{i}": float(x) for i, x in enumerate(fifths(series), start=1)}
     return row
+
+
+def order_memory_over_seeds(pairs: list[tuple[Array, Array]]) -> dict[str, float]:
+    """Return the mean order memory of one setting's seeds, each a pair (F_after, its control).
+
+    The interval resamples seeds, and within each drawn seed blocks of pieces; NaN below three
+    seeds or where one of them has fewer than ten pieces.
+    """
+    differences = [spearman(series) - spearman(control) for series, control in pairs]
+    low, high = NO_INTERVAL
+    shortest = min(len(one) for pair in pairs for one in pair)
+    if len(pairs) >= FEWEST_SEEDS and shortest >= SMALLEST_SERIES:
+        resampled = np.stack([_resampled_difference(*pair) for pair in pairs])
+        random = np.random.default_rng(len(pairs))
+        shape = (N_RESAMPLES, len(pairs))
+        seeds = random.integers(0, len(pairs), size=shape)
+        drawn = resampled[seeds, random.integers(0, N_RESAMPLES, size=shape)]
+        low, high = interval(drawn.mean(1), confidence=CONFIDENCE)
+    mean = float(np.mean(differences))
+    return {"n_seeds": len(pairs), "order_memory": mean, "low": low, "high": high}
 
 
 def spearman(values: Array) -> float:
@@ -85,9 +106,12 @@ def _ends(F_after: Array) -> dict[str, float]:
 def _order_memory_interval(series: Array, control: Array) -> tuple[float, float]:
     if min(len(series), len(control)) < SMALLEST_SERIES:
         return NO_INTERVAL
+    return interval(_resampled_difference(series, control), confidence=CONFIDENCE)
+
+
+def _resampled_difference(series: Array, control: Array) -> Array:
     resampled = resampled_spearman(series, _counts(len(series), 0))
-    resampled_control = resampled_spearman(control, _counts(len(control), 1))
-    return interval(resampled - resampled_control, confidence=CONFIDENCE)
+    return resampled - resampled_spearman(control, _counts(len(control), 1))
 
 
 @lru_cache(maxsize=64)

@@ -18,7 +18,7 @@ from palimpsest.faults import Fault
 class Update:
     """The optimiser of a phase without its learning rate.
 
-    `settings`: kind "adamw" (beta1, beta2, epsilon) or "sgd" (momentum), and for both
+    `settings`: kind "adamw" (beta1, beta2, epsilon) or "sgd" (beta1 is its momentum), and for both
     weight_decay, clip_norm (None: no clipping) and layer_slope.
     """
 
@@ -79,7 +79,7 @@ class Update:
     def _sgd(self) -> Tensor:
         """torch.optim.SGD with momentum: its decay is part of the gradient, before the momentum."""
         g = self.flat.grads.add(self.flat.weights, alpha=self.settings["weight_decay"])
-        self.first_moment.mul_(self.settings["momentum"]).add_(g)
+        self.first_moment.mul_(self.settings["beta1"]).add_(g)
         return self.first_moment.clone()
 
 

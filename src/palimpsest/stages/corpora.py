@@ -60,7 +60,7 @@ def write_sessions(spec: dict[str, Any], out: Path) -> None:
             f"{path}: held_out_episodes is {n_held_out}, the file has {len(sessions)} episodes; "
             "give a number that leaves at least one on each side"
         )
-    most = spec.get("episode_characters")
+    most = spec["episode_characters"]
     train = sessions.iloc[:n_train]
     train = train.assign(text=[shortened(text, most) for text in train["text"]])
     held_out = sessions.iloc[n_train:].assign(document=range(n_held_out))

@@ -8,61 +8,29 @@ from __future__ import annotations
 import json
 import pickle
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from palimpsest import progress
-from palimpsest.core.drift import base_log_probabilities, drift, kl_nats
-from palimpsest.core.flat import FlatWeights
-from palimpsest.core.held_out import sample_rows, tokens_per_byte
-from palimpsest.core.losses import Packed, count_tokens, micro_batch_tokens, pack, row_losses
-from palimpsest.core.models import device, load_causal_lm
+from palimpsest.core.models import load_causal_lm
+from palimpsest.core.recall import Bench, Frames, Sample, make_bench, make_sample, measure
 from palimpsest.core.streams import make_stream
-from palimpsest.core.streams.rows import Piece, Row, Source
+from palimpsest.core.streams.rows import Piece, Source
 from palimpsest.core.swap import swap_weights
 from palimpsest.core.visits import first_and_last, with_live_losses
 
 Spec = dict[str, Any]
 Inputs = dict[str, Any]
-Frames = dict[str, pd.DataFrame]
 
 # Role of an input → what a row of it is called.
 CORPORA: dict[str, Source] = {"new": "new", "original": "replay"}
 CHECKPOINTS_PER_SAVE = 25
 TABLES = ("recall", "held_out", "drift", "kl")
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A fixed sample of one held-out corpus; `base` holds θ₀'s log-probabilities on `kl_packed`."""
-
-    corpus: str
-    packed: list[Packed]
-    domains: list[str]
-    tokens_per_byte: dict[str, float]
-    kl_packed: list[Packed]
-    base: list[Tensor]
-
-
-@dataclass(frozen=True)
-class Bench:
-    """All that is prepared once: the model, its base weights and every batch."""
-
-    model: PreTrainedModel
-    flat: FlatWeights
-    base_weights: Tensor
-    pieces: list[int]
-    packed: list[Packed]
-    piece_of_row: NDArray[np.int64]
-    samples: list[Sample]
 
 
 def build(spec: Spec, inputs: Inputs, out: Path) -> None:
@@ -76,7 +44,8 @@ def build(spec: Spec, inputs: Inputs, out: Path) -> None:
     model = load_causal_lm(base_folder)
     pieces = _pieces(spec, inputs, end_token=model.config.eos_token_id)
     visits = _visits(inputs["trains"], pieces)
-    bench = _prepare(model, spec, inputs, pieces=pieces[:: spec["every"]])
+    samples = [_sample(model, spec, inputs[role], corpus=role) for role in CORPORA]
+    bench = make_bench(model, pieces, every=spec["every"], samples=samples)
     frames = _measure_all(bench, _checkpoints(spec, inputs["trains"]), out)
     frames["recall"] = with_live_losses(frames["recall"], visits)
     places = [(piece.position, piece.n_tokens) for piece in pieces]
@@ -148,47 +117,15 @@ def _visits(trains: list[Path], pieces: list[Piece]) -> pd.DataFrame:
     return pd.concat(visits, ignore_index=True).astype({"first_step": int, "last_step": int})
 
 
-def _prepare(model: PreTrainedModel, spec: Spec, inputs: Inputs, *, pieces: list[Piece]) -> Bench:
-    flat = FlatWeights(model)
-    rows = [row for piece in pieces for row in piece.rows]
-    owners = [i for i, piece in enumerate(pieces) for _ in piece.rows]
-    return Bench(
-        model=model,
-        flat=flat,
-        base_weights=flat.weights.clone(),
-        pieces=[i * spec["every"] for i in range(len(pieces))],
-        packed=_pack(model, rows, pieces=True),
-        piece_of_row=np.array(owners, dtype=np.int64),
-        samples=[_sample(model, spec, inputs[role], corpus=role) for role in CORPORA],
-    )
-
-
 def _sample(model: PreTrainedModel, spec: Spec, folder: Path, *, corpus: str) -> Sample:
-    tokens = np.load(folder / "held_out.npy", mmap_mode="r")
-    documents = pd.read_parquet(folder / "held_out_documents.parquet")
-    (rows, domains), (kl_rows, _) = (
-        sample_rows(
-            tokens,
-            documents,
-            n_tokens=spec[amount],
-            sequence_length=model.config.max_position_embeddings,
-            source=CORPORA[corpus],
-        )
-        for amount in ("held_out_tokens", "drift_tokens")
-    )
-    kl_packed = _pack(model, kl_rows)
-    return Sample(
+    return make_sample(
+        model,
+        np.load(folder / "held_out.npy", mmap_mode="r"),
+        pd.read_parquet(folder / "held_out_documents.parquet"),
         corpus=corpus,
-        packed=_pack(model, rows),
-        domains=domains,
-        tokens_per_byte=tokens_per_byte(documents),
-        kl_packed=kl_packed,
-        base=base_log_probabilities(model, kl_packed),
+        source=CORPORA[corpus],
+        n_tokens=(spec["held_out_tokens"], spec["drift_tokens"]),
     )
-
-
-def _pack(model: PreTrainedModel, rows: list[Row], *, pieces: bool = False) -> list[Packed]:
-    return pack(rows, max_tokens=micro_batch_tokens(model), device=device(), pieces=pieces)
 
 
 def _checkpoints(spec: Spec, trains: list[Path]) -> list[tuple[int, Path]]:
@@ -209,55 +146,14 @@ def _measure_all(bench: Bench, checkpoints: list[tuple[int, Path]], out: Path) -
     for step, folder in todo:
         if folder is not None:
             swap_weights(bench.model, folder)
-        done.append(_measure(bench, step, previous))
+        done.append(measure(bench, step, previous))
         previous = bench.flat.weights.clone()
         progress.step_done(len(done), total, "checkpoint")
         if len(done) % CHECKPOINTS_PER_SAVE == 0:
             _save(out, (done, previous))
-    n_tokens = sum(count_tokens(packed) for packed in _all_packed(bench)) * len(todo)
+    n_tokens = bench.n_tokens * len(todo)
     progress.note(n_tokens=n_tokens, wall_seconds=time.monotonic() - started)
     return {name: pd.concat([one[name] for one in done], ignore_index=True) for name in TABLES}
-
-
-def _measure(bench: Bench, step: int, previous: Tensor | None) -> Frames:
-    moved = drift(bench.flat.weights, bench.base_weights, bench.flat.segments, previous=previous)
-    frames = {
-        "recall": _piece_losses(bench),
-        "held_out": pd.concat([_held_out(bench, sample) for sample in bench.samples]),
-        "drift": moved,
-        "kl": pd.DataFrame(
-            {"corpus": one.corpus, "kl_nats": kl_nats(bench.model, one.kl_packed, one.base)}
-            for one in bench.samples
-        ),
-    }
-    for frame in frames.values():
-        frame.insert(0, "checkpoint_step", step)
-    return frames
-
-
-def _piece_losses(bench: Bench) -> pd.DataFrame:
-    sums, counts = row_losses(bench.model, bench.packed)
-    n_pieces = len(bench.pieces)
-    nats = np.bincount(bench.piece_of_row, sums, minlength=n_pieces)
-    n_tokens = np.bincount(bench.piece_of_row, counts, minlength=n_pieces).astype(np.int64)
-    losses = (nats / n_tokens).astype(np.float32)
-    return pd.DataFrame({"piece": bench.pieces, "loss_nats": losses, "n_tokens": n_tokens})
-
-
-def _held_out(bench: Bench, sample: Sample) -> pd.DataFrame:
-    sums, counts = row_losses(bench.model, sample.packed)
-    rows = pd.DataFrame({"domain": sample.domains, "nats": sums, "n_tokens": counts})
-    table = rows.groupby("domain", sort=True).sum().reset_index()
-    losses = table.nats / table.n_tokens
-    bits = losses / np.log(2) * table.domain.map(sample.tokens_per_byte)
-    table = table.assign(corpus=sample.corpus, loss_nats=losses, bits_per_byte=bits)
-    return table[["corpus", "domain", "loss_nats", "n_tokens", "bits_per_byte"]]
-
-
-def _all_packed(bench: Bench) -> Iterable[list[Packed]]:
-    yield bench.packed
-    for sample in bench.samples:
-        yield from (sample.packed, sample.kl_packed)
 
 
 def _saved(out: Path) -> tuple[list[Frames], Tensor | None]:

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from palimpsest.core.answers import numbers
 from palimpsest.core.answers.every import answers
+from palimpsest.core.answers.fitted import law_rows
 from palimpsest.core.answers.frames import CSV_TABLES, PARQUET_TABLES, Frames
 from palimpsest.core.answers.headline import forgetting_curve, metrics
 from palimpsest.core.answers.recommend import RULE, recommend
@@ -58,8 +59,7 @@ def read(tables: Path, *, fits: Path) -> Frames:
     for path in paths.values():
         if not path.exists():
             raise Fault(f"{path.name}: missing in {path.parent.name}; rebuild that stage")
-    read_as = {".csv": pd.read_csv, ".parquet": pd.read_parquet, ".json": _read_json}
-    return Frames(**{name: read_as[path.suffix](path) for name, path in paths.items()})
+    return Frames(**{name: _read(path) for name, path in paths.items()})
 
 
 def publish(drawing: Drawing | Missing, folder: Path) -> Shown:
@@ -77,9 +77,7 @@ def publish(drawing: Drawing | Missing, folder: Path) -> Shown:
     return Shown(drawing.name, drawing.title, caption=drawing.caption, panels=panels)
 
 
-def render(
-    title: str, *, frames: Frames, answered: list, advice: list, shown: list[Shown]
-) -> str:
+def render(title: str, *, frames: Frames, answered: list, advice: list, shown: list[Shown]) -> str:
     """Fill the page's template."""
     environment = Environment(
         loader=PackageLoader("palimpsest", "templates"),
@@ -101,11 +99,15 @@ def render(
         figures={figure.name: figure for figure in shown},
         run_header=HEADER,
         runs=run_rows(frames),
-        sizes=[(model, theme.size_colour(frames.sizes(), model)) for model in frames.sizes()],
+        sizes=[(model, theme.size_colour(frames.sizes, model)) for model in frames.sizes],
         palette=svg.palette_css(),
         between=numbers.between,
+        laws=list(frames.fits["fits"].values()),
+        law_rows=law_rows(frames.fits),
     )
 
 
-def _read_json(path: Path) -> Any:
-    return json.loads(path.read_text())
+def _read(path: Path) -> Any:
+    if path.suffix == ".json":
+        return json.loads(path.read_text())
+    return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)

@@ -62,13 +62,16 @@ def _of_runs(entries: list[Spec], raw: Frames) -> Frames:
     lag = measures.lag_curves(recall, pieces, measures.clock_readings(steps))
     settings = runs.settings_table(entries)
     outcomes = {name: raw[f"{name}.parquet"] for name in ("steps", "held_out", "recall", "kl")}
-    controls = runs.pure_replay_controls(entries)
+    controls, shuffled = runs.pure_replay_controls(entries), runs.shuffled_controls(entries)
     kept = ("steps", "held_out", "recall", "drift")
     return {f"{name}.parquet": raw[f"{name}.parquet"] for name in kept} | {
         "runs.csv": runs.runs_table(settings, pure_replay=controls, **outcomes),
         "experiments.csv": runs.experiments_table(entries),
         "pieces.parquet": pieces,
-        "memory.csv": memory.memory_table(pieces, runs.shuffled_controls(entries)),
+        "memory.csv": memory.memory_table(pieces, shuffled),
+        "memory_over_seeds.csv": memory.memory_over_seeds_table(
+            pieces, shuffled, runs.settings_without_seed(entries)
+        ),
         "lag.parquet": lag,
         "lag_fits.csv": memory.lag_fits_table(lag),
         "returns.parquet": measures.returns(recall),

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedModel
 
 from palimpsest.core.checkpoints import folder_name, steps_to_keep
-from palimpsest.core.course import LOG_COLUMNS, Course, Progress, Trainee, restore, state
+from palimpsest.core.course import LOG_COLUMNS, NAN, Course, Progress, Trainee, restore, state
 from palimpsest.core.flat import FlatWeights
 from palimpsest.core.greedy import Question, share_correct
 from palimpsest.core.landscape import Line
@@ -132,9 +132,7 @@ def _course(spec: Spec, inputs: Inputs, trainee: Trainee, stream: Stream) -> Cou
     phase = spec["phase"]
     chosen = policy(phase["policy"]["kind"])
     weights = _base_weights(inputs["base"], base_step=spec["base_step"])
-    stops, questions, epochs = _stop_settings(phase), _questions(inputs), spec["epochs"]
-    if stops.accuracy is not None and not questions:
-        raise Fault("stop.accuracy: the phase has no questions to ask; give the run a file of them")
+    stops, epochs = _stop_settings(phase), spec["epochs"]
     return Course(
         batch=stream.batch,
         n_steps=stream.n_steps,
@@ -147,7 +145,9 @@ def _course(spec: Spec, inputs: Inputs, trainee: Trainee, stream: Stream) -> Cou
         probe=_probe(inputs),
         reference=FlatWeights(load_causal_lm(weights)).weights,
         measure_edge_every=phase["measure_edge_every"],
-        share_correct=_asker(questions, trainee.model, tokenizer_file=weights / "tokenizer.json"),
+        share_correct=_asker(
+            stops, inputs, trainee.model, tokenizer_file=weights / "tokenizer.json"
+        ),
     )
 
 
@@ -165,9 +165,14 @@ def _probe(inputs: Inputs) -> dict[str, Any] | None:
 
 
 def _asker(
-    questions: list[Question], model: PreTrainedModel, *, tokenizer_file: Path
+    stops: Settings, inputs: Inputs, model: PreTrainedModel, *, tokenizer_file: Path
 ) -> Callable[[], float]:
     """Return what asks the model all questions and gives the share of exact answers."""
+    if stops.accuracy is None:
+        return lambda: NAN
+    questions = _questions(inputs)
+    if not questions:
+        raise Fault("stop.accuracy: the phase has no questions to ask; give the run a file of them")
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
     return lambda: share_correct(
         model, questions, decode=tokenizer.decode, end_token=model.config.eos_token_id

@@ -29,7 +29,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked, in the study's words and as a yes-or-no question, with the rule that decides."""
+    """What is asked, in the study's words and as yes or no, with the rule that decides."""
 
     number: int
     words: str

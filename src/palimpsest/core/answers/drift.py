@@ -1,4 +1,4 @@
-"""Questions 7 and 14: does drift predict forgetting, and on which clock does it fall on one curve?"""
+"""Questions 7 and 14: does drift predict forgetting, and which clock makes it one curve?"""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ PREDICTS = Question(
     7,
     words="Does drift (MAD), or KL, predict collapse, with and without replay?",
     asked="Does more drift of the weights go with more forgetting, with replay and without it?",
-    rule="Spearman's ρ between mean absolute drift and forgetting over runs, once without replay and "
-    "once with it (the replay-only control left out). Yes when both 95 % intervals lie above 0.5; "
-    "no when one lies below.",
+    rule="Spearman's ρ between mean absolute drift and forgetting over runs, once without replay "
+    "and once with it (the replay-only control left out). Yes when both 95 % intervals lie above "
+    "0.5; no when one lies below.",
     figures=("drift",),
 )
 CLOCK = Question(
@@ -26,9 +26,10 @@ CLOCK = Question(
     "still damage?",
     asked="Does one curve over a single clock describe the forgetting of pieces at all sizes and "
     "rates?",
-    rule="For each clock, the share of the variation of the runs' mean forgetting curves (no replay) that "
-    "one common curve explains (ten bins of equally many points). Needs two sizes and two rates. Yes when the "
-    "best clock's 95 % interval (runs resampled) lies above 90 %, no when it lies below.",
+    rule="For each clock, the share of the variation of the runs' mean forgetting curves (no "
+    "replay) that one common curve explains (ten bins of equally many points). Needs two sizes "
+    "and two rates. Yes when the best clock's 95 % interval (runs resampled) lies above 90 %, no "
+    "when it lies below.",
     figures=("lag",),
 )
 STRONG_RHO = 0.5
@@ -42,6 +43,7 @@ CLOCKS = {
 }
 N_RESAMPLES = 200
 POINTS_PER_CURVE = 12
+N_BINS = 10
 
 
 def predicts(frames: Frames) -> Answer:
@@ -113,12 +115,14 @@ def mean_curves(lag: pd.DataFrame) -> pd.DataFrame:
 
 
 def explained(lag: pd.Series, forgetting: pd.Series) -> float:
-    """Return the share of the variance of `forgetting` between ten equally full bins of `lag`."""
+    """Return the share of the variance of `forgetting` between equally full bins of `lag`."""
     known = lag.notna()
-    bins = pd.qcut(lag[known].rank(method="first"), 10, labels=False)
     values = forgetting[known]
+    if len(values) < 2 * N_BINS:
+        return float("nan")
+    bins = pd.qcut(lag[known].rank(method="first"), N_BINS, labels=False)
     left = ((values - values.groupby(bins).transform("mean")) ** 2).sum()
-    return float(1 - left / ((values - values.mean()) ** 2).sum()) if known.any() else float("nan")
+    return float(1 - left / ((values - values.mean()) ** 2).sum())
 
 
 def resampled(curves: pd.DataFrame, clock: str) -> tuple[float, float]:

@@ -1,13 +1,95 @@
-"""What fits.json says about a law: a parameter with its interval, or why there is none."""
+"""What the fits say: a parameter with its interval, a curve with its band, or why there is none."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from palimpsest.core.answers.frames import Frames
+from palimpsest.core.answers.numbers import between, percent, plain
 
 
-def fit_of(fits: dict[str, Any], law: str, *, parameter: str) -> tuple[float, float, float] | None:
-    return None
+class Fitted(NamedTuple):
+    """A value and its interval; NaN where there is none."""
+
+    value: float
+    low: float
+    high: float
 
 
-def fit_reason(fits: dict[str, Any], law: str) -> str:
-    return "no law was fitted"
+def parameter(fits: dict[str, Any], name: str, symbol: str) -> Fitted | None:
+    """Return a parameter of the fit `name`, None where that fit does not exist or was refused."""
+    values = fits["fits"].get(name, {}).get("parameters") or {}
+    return triple(values[symbol]) if symbol in values else None
+
+
+def triple(value: dict[str, Any]) -> Fitted:
+    """Return value, low, high of a record; nulls become NaN."""
+    return Fitted(*(_number(value[end]) for end in ("value", "low", "high")))
+
+
+def reason(fits: dict[str, Any], prefix: str) -> str:
+    """Return why no fit whose name begins with `prefix` can be used."""
+    reasons = {
+        record["reason"] for name, record in sorted(fits["fits"].items()) if name.startswith(prefix)
+    }
+    return "; ".join(sorted(reasons)) or "no such law was asked for"
+
+
+def critical_ratio(fits: dict[str, Any], model: str) -> dict[str, Any]:
+    """Return what the fits say of the critical replay ratio of a size; empty if nothing."""
+    rows = [row for row in fits["critical_replay"] if row["model"] == model]
+    return rows[0] if rows else {}
+
+
+def critical_words(fits: dict[str, Any], model: str) -> str:
+    """Return the fitted critical replay ratio of a size in words, with its interval."""
+    found = critical_ratio(fits, model)
+    answer = found.get("answer", "not decidable")
+    if answer == "none":
+        return f"none up to {percent(found['largest_ratio_tried'])}"
+    if answer != "ratio":
+        return str(answer)
+    value, low, high = triple(found)
+    return f"{percent(value)} ({percent(low)} to {percent(high)})"
+
+
+def forgetting_curve(frames: Frames, model: str, n_params: int) -> tuple[str, pd.DataFrame]:
+    """Return the fit chosen for a size's forgetting over replay, and its curve y, low, high.
+
+    The choice is that of the critical ratio, by error on what was left out; else the first fit of
+    that size with a curve. Both are empty where nothing could be fitted.
+    """
+    chosen = critical_ratio(frames.fits, model).get("fit")
+    curves = frames.predictions[frames.predictions.fit.astype(str).str.startswith("forgetting/")]
+    own = sorted(name for name in curves.fit.unique() if name.endswith(f"/{model}"))
+    name = str(chosen or next(iter(own), ""))
+    curve = curves[curves.fit == name]
+    return name, curve[curve.n_params.isna() | (curve.n_params == n_params)]
+
+
+def law_of(frames: Frames, name: str) -> str:
+    """Return the name of the law behind a fit."""
+    return str(frames.fits["fits"].get(name, {}).get("law", ""))
+
+
+def law_rows(fits: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Return one row per fit: name, formula, status, parameters that stand alone, reason."""
+    rows: list[tuple[str, ...]] = []
+    for name, record in sorted(fits["fits"].items()):
+        alone = {
+            symbol: triple(value)
+            for symbol, value in (record["parameters"] or {}).items()
+            if value["alone"]
+        }
+        words = "; ".join(
+            f"{symbol} {plain(one.value, decimals=3)} ({between(one.low, one.high)})"
+            for symbol, one in alone.items()
+        )
+        rows.append((name, record["formula"], record["status"], words or "–", record["reason"]))
+    return rows
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None else float(value)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
 CSV_TABLES = ("runs", "experiments", "memory", "rates", "evals", "bases")
 PARQUET_TABLES = ("steps", "held_out", "recall", "drift", "pieces", "lag", "landscape")
-FORGETTING_TOLERANCE_NATS = 0.05  # study.md, collapse of a benchmark; fits.json may name another
+FORGETTING_TOLERANCE_NATS = 0.05  # the study's default; the fits name theirs
 
 
 @dataclass(frozen=True)
 class Frames:
-    """Every table by its file's name, without the ending; columns as the tables stage wrote them."""
+    """Every table by its file's name, without the ending, with the columns of the tables stage."""
 
     runs: pd.DataFrame
     experiments: pd.DataFrame
@@ -32,20 +34,26 @@ class Frames:
     fits: dict[str, Any]
     predictions: pd.DataFrame
 
+    @cached_property
     def sizes(self) -> list[str]:
         """Return the names of all models, smallest first."""
         parts = [frame[["model", "n_params"]] for frame in (self.runs, self.rates, self.bases)]
         known = pd.concat([part for part in parts if len(part)] or parts).drop_duplicates("model")
         return [str(model) for model in known.sort_values(["n_params", "model"]).model]
 
+    @cached_property
     def replay_fractions(self) -> list[float]:
         """Return the replay fractions of all runs, smallest first."""
         return sorted(float(r) for r in self.runs.replay_fraction.dropna().unique())
 
+    @cached_property
     def tolerance_nats(self) -> float:
         """Return the forgetting that counts as prevented, in nats."""
-        return float(self.fits.get("tolerance_nats", FORGETTING_TOLERANCE_NATS))
+        rows = self.fits["critical_replay"]
+        named = [row["tolerance_nats"] for row in rows if "tolerance_nats" in row]
+        return float(named[0]) if named else FORGETTING_TOLERANCE_NATS
 
+    @cached_property
     def plain_runs(self) -> pd.DataFrame:
         """Return the runs that differ only in size, policy, replay and seed.
 
@@ -58,16 +66,23 @@ class Frames:
         usual = alike.groupby("model").n_steps.agg(lambda steps: steps.mode().max())
         return alike[alike.n_steps == alike.model.map(usual)]
 
+    @cached_property
     def main_policy(self) -> str:
         """Return the label of the policy that was run at the most settings ("" without runs)."""
-        runs = self.plain_runs()
+        runs = self.plain_runs
         if runs.empty:
             return ""
         settings = runs.drop_duplicates(["model", "replay_fraction", "policy_label"])
         return str(settings.policy_label.value_counts(sort=True).sort_index().idxmax())
 
+    @cached_property
     def memory_runs(self) -> pd.DataFrame:
         """Return the memory table's rows that have a shuffled control, with their runs' columns."""
         controlled = self.memory[self.memory.control_run.fillna("") != ""]
         rows = controlled.merge(self.runs, on="run", how="inner")
         return rows.sort_values(["n_params", "learning_rate", "run"], ignore_index=True)
+
+
+def each(frame: pd.DataFrame) -> Iterable[Any]:
+    """Go over the rows of a table; a row's columns are attributes."""
+    return frame.itertuples()

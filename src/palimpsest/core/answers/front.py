@@ -13,7 +13,8 @@ SETTING = ["model", "n_params", "policy_label", "replay_fraction"]
 
 def fronts(frames: Frames) -> pd.DataFrame:
     """Return the settings of plain runs (means over seeds) with `on_front` and `knee`, per size."""
-    runs = frames.plain_runs().dropna(subset=["learning_nats", "forgetting_nats"])
+    runs = frames.plain_runs.dropna(subset=["learning_nats", "forgetting_nats"])
+    runs = runs[runs.replay_fraction < 1]  # the control sees no new text
     means = runs.groupby(SETTING, as_index=False)[["learning_nats", "forgetting_nats"]].mean()
     parts = [_marked(ours) for _, ours in means.groupby("n_params")]
     if not parts:

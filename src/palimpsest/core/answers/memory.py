@@ -14,8 +14,8 @@ ORDER = Question(
     "window, stride and rate change it? What does retraining the middle do?",
     asked="Does how much is forgotten of a piece depend on when it was trained on?",
     rule="Order memory is Spearman's ρ of F_after with place in training, minus the same in the "
-    "shuffled control. Yes when its 95 % interval leaves out zero in at least half of the settings; "
-    "no when all intervals lie within ±0.2.",
+    "shuffled control. Yes when its 95 % interval leaves out zero in at least half of the "
+    "settings; no when all intervals lie within ±0.2.",
     figures=("memory", "recall-map", "lag"),
 )
 SMALL_RHO = 0.2
@@ -23,16 +23,17 @@ SMALL_RHO = 0.2
 
 def order(frames: Frames) -> Answer:
     """Answer question 8 from the memory table's rows that have a shuffled control."""
-    rows = frames.memory_runs().dropna(subset=["order_memory"])
+    rows = frames.memory_runs.dropna(subset=["order_memory"])
     if rows.empty:
         return ORDER.not_run("run in time order with a shuffled control")
-    strongest = rows.loc[rows.order_memory.abs().idxmax()]
+    strongest = rows.iloc[int(rows.order_memory.abs().to_numpy().argmax())]
     clear = rows[(rows.low > 0) | (rows.high < 0)]
     return ORDER.answered(
         _verdict(rows, len(clear)),
         sentence=f"{len(clear)} of {len(rows)} settings show it. Strongest: {strongest.model}, "
-        f"{_setting(strongest)}: forgetting goes from {nats(strongest.F_after_fifth_1, signed=True)} "
-        f"nats on the first fifth to {nats(strongest.F_after_fifth_5, signed=True)} on the last.",
+        f"{_setting(strongest)}: forgetting goes from "
+        f"{nats(strongest.F_after_fifth_1, signed=True)} nats on the first fifth to "
+        f"{nats(strongest.F_after_fifth_5, signed=True)} on the last.",
         value=f"ρ = {plain(strongest.order_memory)}",
         interval=between(strongest.low, strongest.high, decimals=2),
         header=("setting", "order memory", "interval", "primacy, nats", "recency, nats"),

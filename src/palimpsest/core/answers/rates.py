@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from palimpsest.core.answers.answer import Answer, Question, decide
-from palimpsest.core.answers.fitted import fit_of, fit_reason
-from palimpsest.core.answers.frames import Frames
+from palimpsest.core.answers.fitted import parameter, reason
+from palimpsest.core.answers.frames import Frames, each
 from palimpsest.core.answers.numbers import between, count, percent, plain, rate
 from palimpsest.core.answers.seeds import mean_interval
 
@@ -16,8 +16,8 @@ BY_SIZE = Question(
     words="How do the loss decrease per step, the rate for a given decrease, the best decrease and "
     "the edge depend on model size?",
     asked="Does the rate that gives a certain decrease in one step change with model size?",
-    rule="κ is fitted to the probes: the rate falls with the number of parameters to the power κ. Yes when its 95 % interval leaves "
-    "out zero; no when the interval lies within ±0.05.",
+    rule="κ is fitted to the probes: the rate falls with the number of parameters to the power "
+    "κ. Yes when its 95 % interval leaves out zero; no when the interval lies within ±0.05.",
     figures=("rates", "landscape"),
 )
 BEYOND = Question(
@@ -36,6 +36,7 @@ NEVER = Question(
     figures=("landscape",),
 )
 FLAT_EXPONENT = 0.05
+RATE_FIT = "rate/decrease/r=0"
 FEW_STEPS = 0.05
 NOTHING_LEARNED_NATS = 0.01
 
@@ -46,17 +47,16 @@ def by_size(frames: Frames) -> Answer:
     if medians.empty:
         return BY_SIZE.not_run("probe that found a rate")
     header, rows = _rate_rows(medians)
-    fit = fit_of(frames.fits, "decrease-lr", parameter="kappa")
-    if fit is None:
-        sentence = f"No exponent: {fit_reason(frames.fits, 'decrease-lr')}. The table is measured."
+    kappa = parameter(frames.fits, RATE_FIT, "kappa")
+    if kappa is None:
+        sentence = f"No exponent: {reason(frames.fits, RATE_FIT)}. The table is measured."
         return BY_SIZE.answered("not decidable", sentence=sentence, header=header, rows=rows)
-    value, low, high = fit
+    value, low, high = kappa
     verdict = decide(abs_low(low, high), abs_high(low, high), yes_above=0, no_below=FLAT_EXPONENT)
-    way = "falls" if value > 0 else "rises"
     return BY_SIZE.answered(
         verdict,
-        sentence=f"The rate for a given decrease {way} with size as N to the power "
-        f"{plain(-value)} (interval of κ: {between(low, high, decimals=2)}).",
+        sentence=f"With ten times the parameters the rate for the same decrease is "
+        f"{plain(10**-value)} times as high. Measured medians stand in the table.",
         value=f"κ = {plain(value)}",
         interval=between(low, high, decimals=2),
         header=header,
@@ -70,7 +70,7 @@ def probe_medians(rates: pd.DataFrame) -> pd.DataFrame:
     named = lowest.assign(
         wanted=[
             percent(row.decrease) if row.target == "decrease" else row.target
-            for row in lowest.itertuples()
+            for row in each(lowest)
         ]
     )
     columns = ["decrease", "median_learning_rate", "q1", "q3", "n_found", "n_batches"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from palimpsest.core.answers.answer import Answer, Question, Verdict, decide
-from palimpsest.core.answers.frames import Frames
+from palimpsest.core.answers.fitted import critical_words
+from palimpsest.core.answers.frames import Frames, each
 from palimpsest.core.answers.numbers import between, nats, percent
 from palimpsest.core.answers.seeds import difference, over_seeds
 
@@ -14,10 +15,11 @@ PREVENTS = Question(
     words="Which replay ratio prevents collapse at a given decrease per step, and how does it "
     "depend on size?",
     asked="Does some mixture with new text keep forgetting within tolerance at every size?",
-    rule="A setting is prevented when the upper 95 % bound of forgetting is within tolerance and no "
-    "benchmark is collapsed, collapsed when the lower bound of forgetting or of a benchmark is "
-    "beyond its tolerance, else not decidable. The critical ratio is the smallest one that is "
-    "prevented together with all larger ones (below 100 %). Yes when every size has one; no when at "
+    rule="A setting is prevented when the upper 95 % bound of forgetting is within tolerance and "
+    "no benchmark is collapsed, collapsed when the lower bound of forgetting or of a benchmark "
+    "is beyond its tolerance, else not decidable. The critical ratio is the smallest one that is "
+    "prevented together with all larger ones (below 100 %); fitted ones are solved from the law "
+    "with the least error on ratios it has not seen. Yes when every size has one; no when at "
     "some size even the largest ratio is collapsed.",
     figures=("forgetting", "benchmarks"),
 )
@@ -25,9 +27,9 @@ COST = Question(
     3,
     words="What does mixing cost in learning, at each size?",
     asked="Does replay, at equal new tokens, lower what is learned of the new text?",
-    rule="Learning without replay minus learning with it (the ratio with the most runs), per size. "
-    "Yes when the 95 % interval of the mean over sizes lies above zero; no when it lies below 5 % of "
-    "what is learned without replay.",
+    rule="Learning without replay minus learning with it (the ratio with the most runs), per "
+    "size. Yes when the 95 % interval of the mean over sizes lies above zero; no when it lies "
+    "below 5 % of what is learned without replay.",
     figures=("learning",),
 )
 SMALL_COST_SHARE = 0.05
@@ -48,10 +50,10 @@ def prevents(frames: Frames) -> Answer:
     )
     return PREVENTS.answered(
         verdict,
-        sentence=f"Policy {frames.main_policy()}, tolerance {frames.tolerance_nats():g} nats. "
+        sentence=f"Policy {frames.main_policy}, tolerance {frames.tolerance_nats:g} nats. "
         + sentence,
-        value="; ".join(f"{model}: {words}" for model, (_, words) in critical.items()),
-        interval="between tested ratios",
+        value=_briefly({model: critical_words(frames.fits, model) for model in critical}),
+        interval="fitted critical ratio for forgetting alone",
         header=header,
         rows=_verdict_rows(cells, critical),
     )
@@ -59,18 +61,18 @@ def prevents(frames: Frames) -> Answer:
 
 def settings_judged(frames: Frames) -> pd.DataFrame:
     """Return the main policy's mixed settings with forgetting, its interval and a verdict each."""
-    runs = frames.plain_runs()
-    runs = runs[(runs.policy_label == frames.main_policy()) & (runs.replay_fraction < 1)]
+    runs = frames.plain_runs
+    runs = runs[(runs.policy_label == frames.main_policy) & (runs.replay_fraction < 1)]
     cells = over_seeds(runs, "forgetting_nats", by=SETTING)
     evals = frames.evals[frames.evals.run.isin(runs.run)]
     collapsed = evals[evals.verdict == "collapsed"][["model", "replay_fraction"]].drop_duplicates()
     hit = set(collapsed.itertuples(index=False, name=None))
-    tolerance = frames.tolerance_nats()
+    tolerance = frames.tolerance_nats
     verdicts = [
         "collapsed"
         if (row.model, row.replay_fraction) in hit or row.low > tolerance
         else ("prevented" if row.high <= tolerance else "not decidable")
-        for row in cells.itertuples()
+        for row in each(cells)
     ]
     return cells.assign(verdict=verdicts).sort_values(["n_params", "replay_fraction"])
 
@@ -79,7 +81,7 @@ def critical_ratio(cells: pd.DataFrame) -> tuple[float | None, str]:
     """Return a size's smallest ratio from which on all are prevented (None if none), and words."""
     falling = cells.sort_values("replay_fraction", ascending=False)
     prevented = []
-    for row in falling.itertuples():
+    for row in each(falling):
         if row.verdict != "prevented":
             break
         prevented.append(float(row.replay_fraction))
@@ -93,19 +95,20 @@ def critical_ratio(cells: pd.DataFrame) -> tuple[float | None, str]:
 
 def cost(frames: Frames) -> Answer:
     """Answer question 3: learning at no replay against learning at the best-measured mixture."""
-    runs = frames.plain_runs()
-    runs = runs[(runs.policy_label == frames.main_policy()) & (runs.replay_fraction < 1)]
+    runs = frames.plain_runs
+    runs = runs[(runs.policy_label == frames.main_policy) & (runs.replay_fraction < 1)]
     mixed = runs[runs.replay_fraction > 0].dropna(subset=["learning_nats"])
     if mixed.empty or runs[runs.replay_fraction == 0].empty:
         return COST.not_run("pair of runs with and without replay at the main policy")
-    ratio = float(mixed.replay_fraction.value_counts().sort_index(ascending=False).idxmax())
+    counts = mixed.replay_fraction.value_counts().sort_index(ascending=False)
+    ratio = float(counts.index[int(counts.to_numpy().argmax())])
     costs = _costs(runs, ratio)
     mean, half = costs.cost.mean(), (costs.half**2).sum() ** 0.5 / len(costs)
     small = SMALL_COST_SHARE * float(costs.learned.mean())
     return COST.answered(
         decide(mean - half, mean + half, yes_above=0, no_below=small),
-        sentence=f"A replay share of {percent(ratio)} at equal new tokens changes what is learned by "
-        f"{nats(-mean, signed=True)} nats on average over sizes "
+        sentence=f"A replay share of {percent(ratio)} at equal new tokens changes what is learned "
+        f"by {nats(-mean, signed=True)} nats on average over sizes "
         f"({percent(-mean / costs.learned.mean())} of it).",
         value=f"{nats(mean)} nats",
         interval=between(mean - half, mean + half),
@@ -117,7 +120,7 @@ def cost(frames: Frames) -> Answer:
                 nats(row.cost),
                 between(row.cost - row.half, row.cost + row.half),
             )
-            for row in costs.itertuples()
+            for row in each(costs)
         ),
     )
 
@@ -126,11 +129,10 @@ def _costs(runs: pd.DataFrame, ratio: float) -> pd.DataFrame:
     cells = over_seeds(runs, "learning_nats", by=SETTING)
     rows = []
     for model, ours in cells.sort_values("n_params").groupby("model", sort=False):
-        by_ratio = ours.set_index("replay_fraction")
-        if {0.0, ratio} <= set(by_ratio.index):
-            middle, low, _ = difference(by_ratio.loc[ratio], by_ratio.loc[0.0])
-            learned = float(by_ratio.loc[0.0, "mean"])
-            rows.append((str(model), learned, middle, middle - low))
+        mixed, alone = (ours[ours.replay_fraction == share] for share in (ratio, 0.0))
+        if len(mixed) and len(alone):
+            middle, low, _ = difference(mixed.iloc[0], alone.iloc[0])
+            rows.append((str(model), float(alone["mean"].iloc[0]), middle, middle - low))
     return pd.DataFrame(rows, columns=["model", "learned", "cost", "half"])
 
 
@@ -144,6 +146,12 @@ def _overall(
     if len(lost):
         return "no", f"Even the largest tested share does not prevent it at: {', '.join(lost)}."
     return "not decidable", "The intervals of some sizes reach beyond the tolerance."
+
+
+def _briefly(words: dict[str, str]) -> str:
+    if len(set(words.values())) == 1 and len(words) > 1:
+        return f"{next(iter(words.values()))} (every size)"
+    return "; ".join(f"{model}: {one}" for model, one in words.items())
 
 
 def _verdict_rows(

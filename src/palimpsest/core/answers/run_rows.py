@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from palimpsest.core.answers.frames import Frames
+from palimpsest.core.answers.frames import Frames, each
 from palimpsest.core.answers.numbers import count, nats, percent, rate
 
 HEADER = (  # text, what it means
@@ -46,7 +47,7 @@ def run_rows(frames: Frames) -> list[tuple[list[Cell], str]]:
     ordered = frames.runs.sort_values(
         ["n_params", "policy_label", "replay_fraction", "seed", "run"]
     )
-    return [(_cells(run), sparkline(steps.get(run.run))) for run in ordered.itertuples()]
+    return [(_cells(run), sparkline(steps.get(run.run))) for run in each(ordered)]
 
 
 def sparkline(steps: pd.DataFrame | None) -> str:
@@ -64,30 +65,28 @@ def sparkline(steps: pd.DataFrame | None) -> str:
     return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
 
 
-def _cells(run: object) -> list[Cell]:
-    def of(column: str) -> float:
-        return getattr(run, column)
-
+def _cells(run: Any) -> list[Cell]:
     return [
-        _text(run.run),  # type: ignore[attr-defined]
-        Cell(f"{run.model} ({count(of('n_params'))})", _key(of("n_params"))),  # type: ignore[attr-defined]
-        _text(run.policy_label),  # type: ignore[attr-defined]
-        Cell(rate(of("learning_rate")), _key(of("learning_rate"))),
-        Cell(percent(of("replay_fraction")), _key(of("replay_fraction"))),
-        _text(run.order),  # type: ignore[attr-defined]
-        Cell(str(of("repeats")), _key(of("repeats"))),
-        Cell(str(of("seed")), _key(of("seed"))),
-        Cell(str(of("n_steps")), _key(of("n_steps"))),
-        Cell(count(of("n_new_tokens")), _key(of("n_new_tokens"))),
-        Cell(nats(of("learning_nats"), signed=True), _key(of("learning_nats"))),
-        Cell(nats(of("forgetting_nats"), signed=True), _key(of("forgetting_nats"))),
-        Cell(
-            nats(of("forgetting_against_control_nats"), signed=True),
-            _key(of("forgetting_against_control_nats")),
-        ),
-        Cell(rate(of("mad_drift")), _key(of("mad_drift"))),
-        _text(run.stop_reason),  # type: ignore[attr-defined]
+        _text(run.run),
+        Cell(f"{run.model} ({count(run.n_params)})", _key(run.n_params)),
+        _text(run.policy_label),
+        Cell(rate(run.learning_rate), _key(run.learning_rate)),
+        Cell(percent(run.replay_fraction), _key(run.replay_fraction)),
+        _text(run.order),
+        Cell(str(run.repeats), _key(run.repeats)),
+        Cell(str(run.seed), _key(run.seed)),
+        Cell(str(run.n_steps), _key(run.n_steps)),
+        Cell(count(run.n_new_tokens), _key(run.n_new_tokens)),
+        _signed(run.learning_nats),
+        _signed(run.forgetting_nats),
+        _signed(run.forgetting_against_control_nats),
+        Cell(rate(run.mad_drift), _key(run.mad_drift)),
+        _text(run.stop_reason),
     ]
+
+
+def _signed(value_nats: float) -> Cell:
+    return Cell(nats(value_nats, signed=True), _key(value_nats))
 
 
 def _text(value: object) -> Cell:

@@ -12,33 +12,36 @@ from palimpsest.core.answers.seeds import mean_interval
 RETURN = Question(
     9,
     words="Do benchmarks come back over many epochs?",
-    asked="Is a benchmark's collapse after the last epoch less than the worst after an earlier one?",
-    rule="Worst collapse minus last collapse over the epochs of one setting, mean over settings and "
-    "tasks. Yes when the 95 % interval lies above 0.05, no when it lies below.",
+    asked="Is a benchmark's collapse after the last epoch less than the worst after an earlier "
+    "one?",
+    rule="Worst collapse minus last collapse over the epochs of one setting, mean over settings "
+    "and tasks. Yes when the 95 % interval lies above 0.05, no when it lies below.",
     figures=("benchmarks",),
 )
 DIFFICULTY = Question(
     11,
     words="Does ordering by difficulty help, of the new data and of the replayed?",
     asked="Does easy-first or hard-first order learn more than time order?",
-    rule="Learning in the order minus learning in time order, pairs of the same setting and seed. Yes "
-    "when the 95 % interval of one order lies above zero, no when both lie below 0.01 nats.",
+    rule="Learning in the order minus learning in time order, pairs of the same setting and "
+    "seed. Yes when the 95 % interval of one order lies above zero, no when both lie below 0.01 "
+    "nats.",
 )
 PROTECT = Question(
     12,
     words="Do EWC, consolidation (replay only, and pruning the drift back towards θ₀) or "
     "interpolation with θ₀ beat plain replay?",
     asked="Does another protection than replay forget less at equal learning?",
-    rule="Needs runs that end with a phase of pure replay. Yes when they forget less by more than the "
-    "tolerance at no less learning (95 % interval over pairs), no when the interval lies below it.",
+    rule="Needs runs that end with a phase of pure replay. Yes when they forget less by more "
+    "than the tolerance at no less learning (95 % interval over pairs), no when the interval "
+    "lies below it.",
 )
 LONGER = Question(
     13,
     words="Does a base trained for longer forget more?",
     asked="Does the longest-trained base of a size forget more than its least-trained one?",
-    rule="Forgetting from the base with the lowest loss on original text minus that from the base with "
-    "the highest, pairs of the same setting and seed. Yes when the 95 % interval lies above zero, no "
-    "when it lies below.",
+    rule="Forgetting from the base with the lowest loss on original text minus that from the "
+    "base with the highest, pairs of the same setting and seed. Yes when the 95 % interval lies "
+    "above zero, no when it lies below.",
 )
 SETTING = ["model", "seed", "policy_label", "replay_fraction", "stream", "repeats"]
 CAME_BACK = 0.05

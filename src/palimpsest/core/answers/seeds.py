@@ -1,4 +1,4 @@
-"""What the seeds of a setting say: a mean and an interval, from the spread of all repeated settings.
+"""What the seeds of a setting say: a mean and an interval.
 
 A setting with one seed borrows its spread from the settings that were run with several
 (laws.md, procedure 4); where nothing was repeated there is no interval.
@@ -17,7 +17,7 @@ CONFIDENCE = 0.95
 
 
 def over_seeds(frame: pd.DataFrame, value: str, *, by: list[str]) -> pd.DataFrame:
-    """Return one row per setting `by`: mean, low, high (95 %, pooled spread), n_seeds of `value`."""
+    """Return one row per setting `by`: mean, n_seeds, low, high (95 %, pooled spread)."""
     known = frame.dropna(subset=[value])
     groups = known.groupby(by, sort=True)[value]
     table = groups.agg(["mean", "count"]).reset_index().rename(columns={"count": "n_seeds"})

@@ -106,10 +106,10 @@ def bootstrap(
     if method == "points":
         counts = random.multinomial(len(points), np.full(len(points), 1 / len(points)), n_draws)
         problem = replace(problem, weights=counts.astype(float))
-    elif method == "seeds":
-        problem = replace(problem, z=seeds_within_cells(points, problem.z, n_draws, random))
-    else:
-        assert noise is not None
+    elif method == "seeds" and noise is not None:
+        moved = seeds_within_cells(points, problem.z, noise, n_draws, random)
+        problem = replace(problem, z=moved)
+    elif noise is not None:
         fitted = problem.z + fit.residuals * problem.sigma
         moves = whole_runs(points, fit.residuals, noise, n_draws, random)
         problem = replace(problem, z=fitted + moves)
@@ -119,27 +119,34 @@ def bootstrap(
 
 
 def seeds_within_cells(
-    points: Points, z: Array, n_draws: int, random: np.random.Generator
+    points: Points, z: Array, noise: Noise, n_draws: int, random: np.random.Generator
 ) -> Array:
-    """Draw whole runs anew within each setting, (R, n).
+    """Draw whole runs anew within each setting, (R, n), at the noise that all settings share.
 
-    Deviations from the setting's mean grow by sqrt(s / (s - 1)): drawing from s values alone
-    would make them too small by that factor.
+    A drawn run is its setting's mean plus the seeds' deviations, each with a random weight:
+    picking one of three seeds would be as right on average, but three values in a heap bend a
+    robust fit. Three values also say little about their own spread: their size becomes the
+    pooled one, itself drawn with its uncertainty.
     """
     assert points.run is not None
-    drawn = np.empty((n_draws, len(z)))
+    drawn = np.repeat(z[None], n_draws, axis=0)
+    size_R1 = uncertain(noise, n_draws, random)[:, None]
     for cell in np.unique(points.cell):
-        table = replicates(points, z, cell=cell)
-        n_seeds, n_places = table.shape
-        mean = table.mean(axis=0)
-        away = (table - mean) * np.sqrt(n_seeds / (n_seeds - 1))
+        table_sp = replicates(points, z, cell=cell)
+        n_seeds, n_places = table_sp.shape
+        away_sp = table_sp - table_sp.mean(axis=0)
+        away_sp = away_sp / max(float(np.linalg.norm(away_sp) / np.sqrt(n_places)), 1e-300)
         here = points.cell == cell
         for run in np.unique(points.run[here]):
             rows = np.flatnonzero(here & (points.run == run))[:n_places]
-            drawn[:, rows] = mean + away[random.integers(n_seeds, size=n_draws)]
-            rest = np.flatnonzero(here & (points.run == run))[n_places:]
-            drawn[:, rest] = z[rest]
+            weights_Rs = random.standard_normal((n_draws, n_seeds))
+            drawn[:, rows] = table_sp.mean(axis=0) + size_R1 * (weights_Rs @ away_sp)
     return drawn
+
+
+def uncertain(noise: Noise, n_draws: int, random: np.random.Generator) -> Array:
+    """Draw the size of the noise (R,) as uncertain as its degrees of freedom leave it."""
+    return noise.sigma * np.sqrt(noise.n_free / random.chisquare(noise.n_free, n_draws))
 
 
 def whole_runs(
@@ -160,5 +167,5 @@ def whole_runs(
         size = float(np.sqrt(np.mean(residual[rows] ** 2)))
         shape[rows] = residual[rows] / size if size > 0 else 1.0
     kicks_Rr = random.standard_normal((n_draws, int(points.run.max()) + 1))
-    spread_R = noise.sigma * np.sqrt(noise.n_free / random.chisquare(noise.n_free, n_draws))
-    return np.asarray(spread_R[:, None] * kicks_Rr[:, points.run] * shape)
+    size_R1 = uncertain(noise, n_draws, random)[:, None]
+    return np.asarray(size_R1 * kicks_Rr[:, points.run] * shape)

@@ -7,7 +7,7 @@ from functools import partial
 import pandas as pd
 from matplotlib.axes import Axes
 
-from palimpsest.core.answers.frames import Frames
+from palimpsest.core.answers.frames import Frames, each
 from palimpsest.core.answers.numbers import between, plain
 from palimpsest.core.plots import theme
 from palimpsest.core.plots.drawing import Drawing, Missing, Panel
@@ -35,8 +35,8 @@ def benchmarks(frames: Frames) -> Drawing | Missing:
 
 def usable(frames: Frames) -> pd.DataFrame:
     """Return the evals of plain runs of the main policy where collapse is defined."""
-    runs = frames.plain_runs()
-    runs = runs[runs.policy_label == frames.main_policy()]
+    runs = frames.plain_runs
+    runs = runs[runs.policy_label == frames.main_policy]
     evals = frames.evals[frames.evals.run.isin(runs.run) & (frames.evals.verdict != "undefined")]
     columns = ["run", "model", "seed", "replay_fraction", "policy_label", "task", "metric"]
     values = ["collapse", "low", "high", "tolerance", "verdict"]
@@ -47,7 +47,7 @@ def usable(frames: Frames) -> pd.DataFrame:
 
 
 def _paint(ax: Axes, *, frames: Frames, table: pd.DataFrame) -> None:
-    sizes = frames.sizes()
+    sizes = frames.sizes
     theme.zero_line(ax)
     ax.axhline(
         float(table.tolerance.iloc[0]), color=theme.INK, linewidth=0.9, linestyle=(0, (4, 2))
@@ -56,7 +56,7 @@ def _paint(ax: Axes, *, frames: Frames, table: pd.DataFrame) -> None:
     for place, model in enumerate(shown):
         shift = 0.012 * (place - (len(shown) - 1) / 2)  # side by side, not on top of each other
         _size(ax, table[table.model == model], shift=shift, sizes=sizes)
-    theme.replay_axis(ax, frames.replay_fractions())
+    theme.replay_axis(ax, frames.replay_fractions)
     theme.few_ticks(ax)
     perplexity = "perplexity" in str(table.metric.iloc[0])
     ax.set_ylabel("ln perplexity / base" if perplexity else "collapse, share of lead over chance")
@@ -85,6 +85,6 @@ def _alt(table: pd.DataFrame) -> str:
     values = "; ".join(
         f"{row.model} at replay {row.replay_fraction:g}: {plain(row.collapse)} "
         f"({between(row.low, row.high, decimals=2)})"
-        for row in first.itertuples()
+        for row in each(first)
     )
     return f"Collapse of {table.task.iloc[0]} {table.metric.iloc[0]}: {values}."

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from palimpsest.core.answers.frames import Frames
+from palimpsest.core.answers.frames import Frames, each
 from palimpsest.core.answers.numbers import percent
 from palimpsest.core.plots import theme
 from palimpsest.core.plots.drawing import Drawing, Missing, Panel
@@ -24,12 +25,12 @@ CAPTION = (
 
 def curves(frames: Frames) -> Drawing | Missing:
     """Draw L_D by step and L_P by checkpoint per size, one line for each replay fraction."""
-    runs = frames.plain_runs()
-    runs = runs[(runs.policy_label == frames.main_policy())]
+    runs = frames.plain_runs
+    runs = runs[(runs.policy_label == frames.main_policy)]
     runs = runs[runs.seed == runs.seed.min()].sort_values(["n_params", "replay_fraction"])
     if runs.empty or frames.steps.empty:
         return Missing(NAME, TITLE, "no finished run of one pass over the data in time order")
-    models = [model for model in frames.sizes() if model in set(runs.model)]
+    models = [model for model in frames.sizes if model in set(runs.model)]
     panels = [_panel(frames, runs, model, what) for what in ("new", "original") for model in models]
     for what in _changing(frames.steps[frames.steps.run.isin(runs.run)]):
         panels += [_panel(frames, runs, model, what) for model in models]
@@ -61,7 +62,7 @@ def _panel(frames: Frames, runs: pd.DataFrame, model: str, what: str) -> Panel:
 
 
 def _paint_new(ax: Axes, *, frames: Frames, runs: pd.DataFrame) -> None:
-    for run in runs.itertuples():
+    for run in each(runs):
         ours = frames.steps[frames.steps.run == run.run].dropna(subset=["loss_new_nats"])
         if ours.empty:
             continue
@@ -73,14 +74,14 @@ def _paint_new(ax: Axes, *, frames: Frames, runs: pd.DataFrame) -> None:
 
 
 def _paint_original(ax: Axes, *, frames: Frames, runs: pd.DataFrame) -> None:
-    for run in runs.itertuples():
+    for run in each(runs):
         ours = original_losses(frames.held_out, str(run.run))
         ax.plot(ours.index, ours, marker=".", markersize=3, **_look(frames, run))
     _finish(ax, "loss on original text, nats")
 
 
 def _paint_rate(ax: Axes, *, frames: Frames, runs: pd.DataFrame) -> None:
-    for run in runs.itertuples():
+    for run in each(runs):
         ours = frames.steps[frames.steps.run == run.run]
         ax.plot(ours.step, ours.learning_rate, **_look(frames, run))
     theme.log_ticks(ax, "y")
@@ -90,7 +91,7 @@ def _paint_rate(ax: Axes, *, frames: Frames, runs: pd.DataFrame) -> None:
 
 
 def _paint_decrease(ax: Axes, *, frames: Frames, runs: pd.DataFrame) -> None:
-    for run in runs.itertuples():
+    for run in each(runs):
         ours = frames.steps[frames.steps.run == run.run].dropna(subset=["decrease_achieved"])
         look = _look(frames, run)
         ax.plot(ours.step, 100 * ours.decrease_asked, color=look["color"], linewidth=0.5)
@@ -101,17 +102,15 @@ def _paint_decrease(ax: Axes, *, frames: Frames, runs: pd.DataFrame) -> None:
 def original_losses(held_out: pd.DataFrame, run: str) -> pd.Series:
     """Return the token-weighted mean loss on held-out original text by checkpoint step."""
     ours = held_out[(held_out.run == run) & (held_out.corpus == "original")]
-    whole = ours[ours.domain == "all"]
-    ours = whole if len(whole) else ours
     sums = ours.assign(sum_nats=ours.loss_nats * ours.n_tokens).groupby("checkpoint_step")
     return sums.sum_nats.sum() / sums.n_tokens.sum()
 
 
-def _look(frames: Frames, run: object) -> dict[str, object]:
-    replay = float(run.replay_fraction)  # type: ignore[attr-defined]
+def _look(frames: Frames, run: Any) -> dict[str, Any]:
+    replay = float(run.replay_fraction)
     return {
-        "color": theme.size_colour(frames.sizes(), str(run.model)),  # type: ignore[attr-defined]
-        "linestyle": theme.dashes(frames.replay_fractions(), replay),
+        "color": theme.size_colour(frames.sizes, str(run.model)),
+        "linestyle": theme.dashes(frames.replay_fractions, replay),
         "linewidth": 1.2,
         "label": percent(replay),
     }

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 from palimpsest.core.plots import theme
 
-PANEL_INCHES = (3.6, 2.8)  # at 345 CSS pixels a panel's text is 10 px: readable on a phone
-MARGIN_INCHES = {"left": 0.62, "right": 0.12, "bottom": 0.78, "top": 0.28}
+PANEL_INCHES = (3.6, 2.9)  # at 345 CSS pixels a panel's text is 10 px: readable on a phone
+MARGIN_INCHES = {"left": 0.62, "right": 0.12, "bottom": 0.84, "top": 0.28}
 MAX_COLUMNS = 4
 
 

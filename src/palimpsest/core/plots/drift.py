@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -42,7 +43,7 @@ def drift(frames: Frames) -> Drawing | Missing:
 
 
 def _paint(ax: Axes, *, frames: Frames, table: pd.DataFrame, clock: str) -> None:
-    sizes = frames.sizes()
+    sizes = frames.sizes
     theme.zero_line(ax)
     for model in sizes:
         ours = table[(table.model == model) & (table[clock] > 0)]
@@ -58,7 +59,7 @@ def _paint(ax: Axes, *, frames: Frames, table: pd.DataFrame, clock: str) -> None
     theme.legend_below(ax, columns=4)
 
 
-def _looks(table: pd.DataFrame, marker: str) -> list[tuple[pd.DataFrame, dict[str, str]]]:
+def _looks(table: pd.DataFrame, marker: str) -> list[tuple[pd.DataFrame, dict[str, Any]]]:
     replay = table.replay_fraction
     return [
         (table[replay == 0], {"marker": marker}),

@@ -9,6 +9,7 @@ from palimpsest.core.plots.benchmarks import benchmarks
 from palimpsest.core.plots.curves import curves
 from palimpsest.core.plots.drawing import Drawing, Missing
 from palimpsest.core.plots.drift import drift
+from palimpsest.core.plots.held_out_size import held_out_size
 from palimpsest.core.plots.lag import lag
 from palimpsest.core.plots.landscape import landscape
 from palimpsest.core.plots.memory import memory
@@ -28,5 +29,6 @@ FIGURES: tuple[Callable[[Frames], Drawing | Missing], ...] = (
     recall_map,
     lag,
     tradeoff,
+    held_out_size,
     curves,
 )

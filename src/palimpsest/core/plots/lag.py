@@ -44,7 +44,7 @@ def lag(frames: Frames) -> Drawing | Missing:
 
 
 def _paint(ax: Axes, *, frames: Frames, curves: pd.DataFrame, clock: str) -> None:
-    sizes = frames.sizes()
+    sizes = frames.sizes
     theme.zero_line(ax)
     for _, ours in curves.groupby("run"):
         line = ours[ours[clock] > 0].sort_values(clock)

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from palimpsest.core.answers.frames import Frames
-from palimpsest.core.answers.numbers import count, percent, rate
+from palimpsest.core.answers.frames import Frames, each
+from palimpsest.core.answers.numbers import count, nats, percent, rate
 from palimpsest.core.plots import theme
 from palimpsest.core.plots.drawing import Drawing, Missing, Panel
 
@@ -41,7 +41,7 @@ def landscape(frames: Frames) -> Drawing | Missing:
             paint=partial(_paint, frames=frames, changes=ours),
             alt=_alt(str(model), frames=frames, changes=ours),
         )
-        for model, ours in _per_model(changes, frames.sizes())
+        for model, ours in _per_model(changes, frames.sizes)
     )
     return Drawing(NAME, TITLE, CAPTION, panels, changes)
 
@@ -61,7 +61,7 @@ def _paint(ax: Axes, *, frames: Frames, changes: pd.DataFrame) -> None:
     model = str(changes.model.iloc[0])
     theme.zero_line(ax)
     for kind, (line, words) in KINDS.items():
-        colour = theme.MUTED if kind == "original" else theme.size_colour(frames.sizes(), model)
+        colour = theme.MUTED if kind == "original" else theme.size_colour(frames.sizes, model)
         ours = changes[changes.measured_on == kind]
         for _, batch in ours.groupby("batch"):
             ax.plot(batch.learning_rate, batch.change_nats, color=colour, alpha=0.22, linewidth=0.6)
@@ -92,7 +92,7 @@ def _share(decrease: float) -> str:
 
 
 def _mark_targets(ax: Axes, marks: pd.DataFrame) -> None:
-    for place, mark in enumerate(marks.itertuples()):
+    for place, mark in enumerate(each(marks)):
         ax.axvline(mark.learning_rate, color=theme.INK, linewidth=0.6, alpha=0.6, zorder=1)
         ax.annotate(
             mark.words,
@@ -108,9 +108,9 @@ def _mark_targets(ax: Axes, marks: pd.DataFrame) -> None:
 
 def _alt(model: str, *, frames: Frames, changes: pd.DataFrame) -> str:
     marks = ", ".join(
-        f"{mark.words} at {rate(mark.learning_rate)}"
-        for mark in targets(frames.rates, model).itertuples()
+        f"{mark.words} at {rate(mark.learning_rate)}" for mark in each(targets(frames.rates, model))
     )
     deepest = changes[changes.measured_on == "same"].groupby("learning_rate").change_nats.mean()
-    lowest = f"{deepest.min():.3f} nats at {rate(float(deepest.idxmin()))}" if len(deepest) else "–"
+    at = float(deepest.index[int(deepest.to_numpy().argmin())])
+    lowest = f"{nats(float(deepest.min()))} nats at {rate(at)}"
     return f"{TITLE}, model {model}. Deepest mean change on the same batch: {lowest}. {marks}."

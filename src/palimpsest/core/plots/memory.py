@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from palimpsest.core.answers.frames import Frames
+from palimpsest.core.answers.frames import Frames, each
 from palimpsest.core.answers.numbers import between, plain, rate
 from palimpsest.core.plots import theme
 from palimpsest.core.plots.drawing import Drawing, Missing, Panel
@@ -26,7 +27,7 @@ MAX_RUNS = 8
 
 def memory(frames: Frames) -> Drawing | Missing:
     """Draw F_after and F_before by piece for every run that has a shuffled control."""
-    rows = frames.memory_runs().head(MAX_RUNS)
+    rows = frames.memory_runs.head(MAX_RUNS)
     if rows.empty:
         return Missing(NAME, TITLE, "no run was made in time order and in shuffled order")
     pieces = _pieces(frames, rows)
@@ -36,17 +37,17 @@ def memory(frames: Frames) -> Drawing | Missing:
             partial(_paint, frames=frames, row=row, pieces=pieces, quantity=quantity),
             _alt(row, quantity),
         )
-        for row in rows.itertuples()
+        for row in each(rows)
         for quantity in QUANTITIES
     )
     return Drawing(NAME, TITLE, CAPTION, panels, pieces)
 
 
-def setting(row: object) -> str:
+def setting(row: Any) -> str:
     """Name what the memory experiment varies: repeats and rate."""
-    repeats = int(row.repeats)  # type: ignore[attr-defined]
+    repeats = int(row.repeats)
     times = "1 repeat" if repeats == 1 else f"{repeats} repeats"
-    return f"{times}, η {rate(row.learning_rate)}"  # type: ignore[attr-defined]
+    return f"{times}, η {rate(row.learning_rate)}"
 
 
 def _pieces(frames: Frames, rows: pd.DataFrame) -> pd.DataFrame:
@@ -57,8 +58,8 @@ def _pieces(frames: Frames, rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _paint(ax: Axes, *, frames: Frames, row: object, pieces: pd.DataFrame, quantity: str) -> None:
-    run, control = row.run, row.control_run  # type: ignore[attr-defined]
+def _paint(ax: Axes, *, frames: Frames, row: Any, pieces: pd.DataFrame, quantity: str) -> None:
+    run, control = row.run, row.control_run
     ours = pieces[pieces.run == run].dropna(subset=[quantity])
     values = ours[quantity].to_numpy()
     position = 100 * ours.position_rank.to_numpy()
@@ -66,7 +67,7 @@ def _paint(ax: Axes, *, frames: Frames, row: object, pieces: pd.DataFrame, quant
     for sign, colour in ((values > 0, theme.LOST), (values <= 0, theme.KEPT)):
         ax.plot(position[sign], values[sign], ".", color=colour, alpha=0.7, markersize=4)
     window = max(len(values) // 8, 3)
-    colour = theme.size_colour(frames.sizes(), str(row.model))  # type: ignore[attr-defined]
+    colour = theme.size_colour(frames.sizes, str(row.model))
     ax.plot(position, theme.rolling_mean(values, window), color=colour, label="time order")
     shuffled = pieces[pieces.run == control].dropna(subset=[quantity])
     smooth = theme.rolling_mean(shuffled[quantity].to_numpy(), window)
@@ -89,10 +90,10 @@ def _symmetric(ax: Axes, values: np.ndarray) -> None:
     theme.few_ticks(ax)
 
 
-def _alt(row: object, quantity: str) -> str:
+def _alt(row: Any, quantity: str) -> str:
     fifths = ", ".join(plain(getattr(row, f"{quantity}_fifth_{k}")) for k in range(1, 6))
-    memory = f"{plain(row.order_memory)}, {between(row.low, row.high, decimals=2)}"  # type: ignore[attr-defined]
+    memory = f"{plain(row.order_memory)}, {between(row.low, row.high, decimals=2)}"
     return (
-        f"{quantity} by place in training, model {row.model}, {setting(row)}. "  # type: ignore[attr-defined]
+        f"{quantity} by place in training, model {row.model}, {setting(row)}. "
         f"Means over fifths of training: {fifths} nats. Order memory {memory}."
     )

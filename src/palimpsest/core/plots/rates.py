@@ -7,7 +7,7 @@ from functools import partial
 import pandas as pd
 from matplotlib.axes import Axes
 
-from palimpsest.core.answers.frames import Frames
+from palimpsest.core.answers.frames import Frames, each
 from palimpsest.core.answers.numbers import count, rate
 from palimpsest.core.answers.rates import probe_medians
 from palimpsest.core.plots import theme
@@ -15,9 +15,9 @@ from palimpsest.core.plots.drawing import Drawing, Missing, Panel
 
 NAME, TITLE = "rates", "Learning rates against model size"
 CAPTION = (
-    "Median over probed batches (bars: quartiles) of the rate that lowers the loss by a given share "
-    "in one step, of the best rate and of the edge; right: the largest decrease that one step "
-    "reached on its own batch, and what the next batch kept of the best step."
+    "Median over probed batches (bars: quartiles) of the rate that lowers the loss by a given "
+    "share in one step, of the best rate and of the edge; grey bands are the fitted laws. Second "
+    "panel: the largest decrease that one step reached on its own batch, median over batches."
 )
 
 
@@ -52,6 +52,7 @@ def _paint_rates(ax: Axes, *, frames: Frames, medians: pd.DataFrame) -> None:
             linewidth=1,
             zorder=1,
         )
+    _laws(ax, frames.predictions, shown)
     _points(ax, shown, frames=frames, column="median_learning_rate")
     _sizes(ax, frames, shown)
     theme.log_ticks(ax, "y")
@@ -64,14 +65,24 @@ def _paint_rates(ax: Axes, *, frames: Frames, medians: pd.DataFrame) -> None:
     ax.set_ylabel("learning rate η")
 
 
+def _laws(ax: Axes, predictions: pd.DataFrame, shown: pd.DataFrame) -> None:
+    """Draw the bands of the fitted laws over the sizes that were measured."""
+    measured = predictions[predictions.n_params <= 1.001 * shown.n_params.max()]
+    for target in ("decrease", "best", "edge"):
+        curves = measured[measured.fit == f"rate/{target}/r=0"].dropna(subset=["low"])
+        for _, curve in curves.groupby("decrease", dropna=False):
+            band = (curve.low.to_numpy(), curve.high.to_numpy())
+            ax.fill_between(curve.n_params, *band, color=theme.MUTED, alpha=0.22, linewidth=0)
+
+
 def _points(ax: Axes, table: pd.DataFrame, *, frames: Frames, column: str) -> None:
-    for row in table.itertuples():
-        colour = theme.size_colour(frames.sizes(), str(row.model))
+    for row in each(table):
+        colour = theme.size_colour(frames.sizes, str(row.model))
         value = getattr(row, column)
         ax.plot(
             row.n_params,
             value,
-            marker=theme.size_marker(frames.sizes(), str(row.model)),
+            marker=theme.size_marker(frames.sizes, str(row.model)),
             color=colour,
         )
         if column == "median_learning_rate":
@@ -99,7 +110,6 @@ def _paint_decrease(ax: Axes, *, frames: Frames, medians: pd.DataFrame) -> None:
 def _alt(medians: pd.DataFrame) -> str:
     shown = medians.dropna(subset=["median_learning_rate"]).sort_values(["wanted", "n_params"])
     values = ", ".join(
-        f"{row.wanted} for {row.model}: {rate(row.median_learning_rate)}"
-        for row in shown.itertuples()
+        f"{row.wanted} for {row.model}: {rate(row.median_learning_rate)}" for row in each(shown)
     )
     return f"Learning rates against model size. {values}."

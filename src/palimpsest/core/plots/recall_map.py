@@ -8,30 +8,28 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from palimpsest.core.answers.frames import Frames
+from palimpsest.core.answers.frames import Frames, each
 from palimpsest.core.plots import theme
 from palimpsest.core.plots.drawing import Drawing, Missing, Panel
 from palimpsest.core.plots.memory import MAX_RUNS, setting
 
 NAME, TITLE = "recall-map", "Recall: every piece under every checkpoint"
 CAPTION = (
-    "Change of the loss on each piece (columns, in the order of training) at each checkpoint (rows, "
-    "the base first), against the base model, nats per token. Blue: better than the base; orange: "
-    "worse. The black line is the moment at which a piece was last trained on."
+    "Change of the loss on each piece (columns, in the order of training) at each checkpoint "
+    "(rows, the base first), against the base model, nats per token. Blue: better than the base; "
+    "orange: worse. The line is the moment at which a piece was last trained on."
 )
 
 
 def recall_map(frames: Frames) -> Drawing | Missing:
     """Draw M[c, b] − M[0, b] for every run of the memory experiment."""
-    rows = frames.memory_runs().head(MAX_RUNS)
+    rows = frames.memory_runs.head(MAX_RUNS)
     table = frames.recall[
         frames.recall.run.isin(rows.run) & (frames.recall.measured == "checkpoint")
     ]
     if table.empty:
         return Missing(NAME, TITLE, "no run with a shuffled control measured its recall")
-    matrices = {
-        str(row.run): _matrix(table, frames.pieces, str(row.run)) for row in rows.itertuples()
-    }
+    matrices = {str(row.run): _matrix(table, frames.pieces, str(row.run)) for row in each(rows)}
     largest = max(float(np.abs(matrix.to_numpy()).max()) for matrix in matrices.values())
     panels = tuple(
         Panel(
@@ -45,7 +43,7 @@ def recall_map(frames: Frames) -> Drawing | Missing:
             f"Heat map of the change of loss by piece and checkpoint, model {row.model}, "
             f"{setting(row)}; {_in_words(matrices[str(row.run)])}",
         )
-        for row in rows.itertuples()
+        for row in each(rows)
     )
     return Drawing(NAME, TITLE, CAPTION, panels, _long(matrices))
 
@@ -81,9 +79,9 @@ def _paint(ax: Axes, *, matrix: pd.DataFrame, last_steps: np.ndarray, largest: f
     ax.set_ylim(len(steps) - 0.5, -0.5)
     ax.set_xlabel("piece, in the order of training")
     ax.set_ylabel("checkpoint, step")
-    bar = ax.figure.colorbar(image, ax=ax, fraction=0.05, pad=0.02)
-    bar.outline.set_visible(False)  # type: ignore[operator]
-    bar.set_label("change of loss, nats")
+    scale = ax.inset_axes((0.1, -0.34, 0.8, 0.045))  # where other panels have their legend
+    bar = ax.figure.colorbar(image, cax=scale, orientation="horizontal")
+    bar.outline.set_visible(False)
 
 
 def _long(matrices: dict[str, pd.DataFrame]) -> pd.DataFrame:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from palimpsest.core.answers.frames import Frames
+from palimpsest.core.answers.fitted import forgetting_curve, law_of, reason
+from palimpsest.core.answers.frames import Frames, each
 from palimpsest.core.answers.numbers import count
 from palimpsest.core.answers.seeds import over_seeds
 from palimpsest.core.plots import theme
@@ -42,7 +43,7 @@ def learning(frames: Frames) -> Drawing | Missing:
 def _by_replay(
     frames: Frames, *, name: str, title: str, column: str, label: str
 ) -> Drawing | Missing:
-    runs = frames.plain_runs().dropna(subset=[column])
+    runs = frames.plain_runs.dropna(subset=[column])
     if runs.empty:
         return Missing(name, title, "no finished run of one pass over the data in time order")
     means = over_seeds(runs, column, by=SETTING)
@@ -53,9 +54,12 @@ def _by_replay(
             paint=partial(paint, model=str(model)),
             alt=_alt(str(model), title=title, means=means),
         )
-        for model, group in _in_order(runs, frames.sizes())
+        for model, group in _in_order(runs, frames.sizes)
     )
-    return Drawing(name, title, _caption(column), panels, means)
+    caption = _caption(column)
+    if column == "forgetting_nats":
+        caption += _fitted_words(frames)
+    return Drawing(name, title, caption, panels, means)
 
 
 def _in_order(runs: pd.DataFrame, sizes: list[str]) -> list[tuple[str, pd.DataFrame]]:
@@ -73,49 +77,40 @@ def _paint(
     model: str,
 ) -> None:
     theme.zero_line(ax)
+    fitted = False
     if column == "forgetting_nats":
-        _tolerance(ax, frames.tolerance_nats())
-    labels = sorted(means.policy_label.unique(), key=lambda one: (one != frames.main_policy(), one))
+        _tolerance(ax, frames.tolerance_nats)
+        fitted = _fit(ax, frames, means[means.model == model])
+    labels = sorted(means.policy_label.unique(), key=lambda one: (one != frames.main_policy, one))
     for place, policy in enumerate(labels):
         ours = means[(means.model == model) & (means.policy_label == policy)]
         raw = runs[(runs.model == model) & (runs.policy_label == policy)]
-        _policy(ax, ours, raw=raw, column=column, place=place, sizes=frames.sizes())
-    theme.replay_axis(ax, frames.replay_fractions())
+        if len(ours):
+            line = "none" if fitted and place == 0 else theme.DASHES[place % len(theme.DASHES)]
+            look = {"color": theme.MUTED, "marker": "x", "linestyle": line}
+            if place == 0:
+                look["color"] = theme.size_colour(frames.sizes, model)
+                look["marker"] = theme.size_marker(frames.sizes, model)
+            _means(ax, ours, look=look, control="replay only (control)" if place == 0 else None)
+            ax.plot(
+                raw.replay_fraction, raw[column], ".", color=look["color"], alpha=0.55, markersize=3
+            )
+    theme.replay_axis(ax, frames.replay_fractions)
     theme.few_ticks(ax)
     ax.set_ylabel(label)
     theme.legend_below(ax, columns=2 if len(labels) < 4 else 3)
 
 
-def _policy(
-    ax: Axes, means: pd.DataFrame, *, raw: pd.DataFrame, column: str, place: int, sizes: list[str]
-) -> None:
-    if means.empty:
-        return
-    colour = theme.size_colour(sizes, str(means.model.iloc[0])) if place == 0 else theme.MUTED
-    marker = theme.size_marker(sizes, str(means.model.iloc[0])) if place == 0 else "x"
+def _means(ax: Axes, means: pd.DataFrame, *, look: dict[str, Any], control: str | None) -> None:
+    """Draw one policy's means with their intervals; the replay-only control stands apart."""
     mixed = means[means.replay_fraction < 1]
-    ax.plot(
-        mixed.replay_fraction,
-        mixed["mean"],
-        color=colour,
-        marker=marker,
-        linestyle=theme.DASHES[place % len(theme.DASHES)],
-        label=means.policy_label.iloc[0],
-    )
-    ax.plot(raw.replay_fraction, raw[column], ".", color=colour, alpha=0.55, markersize=3)
+    ax.plot(mixed.replay_fraction, mixed["mean"], label=means.policy_label.iloc[0], **look)
     sure = means.dropna(subset=["low"])
-    ax.vlines(sure.replay_fraction, sure.low, sure.high, color=colour, linewidth=1)
-    control = means[means.replay_fraction == 1]
-    name = "replay only (control)" if place == 0 else None
-    ax.plot(
-        control.replay_fraction,
-        control["mean"],
-        color=colour,
-        marker=marker,
-        markerfacecolor="none",
-        linestyle="none",
-        label=name if len(control) else None,
-    )
+    ax.vlines(sure.replay_fraction, sure.low, sure.high, color=look["color"], linewidth=1)
+    alone = means[means.replay_fraction == 1]
+    if len(alone):
+        apart = {**look, "linestyle": "none", "markerfacecolor": "none", "label": control}
+        ax.plot(alone.replay_fraction, alone["mean"], **apart)
 
 
 def _tolerance(ax: Axes, tolerance_nats: float) -> None:
@@ -128,13 +123,39 @@ def _tolerance(ax: Axes, tolerance_nats: float) -> None:
     )
 
 
+def _fit(ax: Axes, frames: Frames, means: pd.DataFrame) -> bool:
+    """Draw the law chosen for this size, with its band where it has an interval; say whether there is one."""
+    model = str(means.model.iloc[0])
+    name, curve = forgetting_curve(frames, model, int(means.n_params.iloc[0]))
+    if curve.empty:
+        return False
+    colour = theme.size_colour(frames.sizes, model)
+    curve = curve.sort_values("replay_fraction")
+    x = curve.replay_fraction.to_numpy(dtype=float)
+    ax.plot(x, curve.y, color=theme.INK, linewidth=0.8, label=f"law {law_of(frames, name)}")
+    if curve.low.notna().any():
+        ax.fill_between(x, curve.low, curve.high, color=colour, alpha=0.25, linewidth=0)
+    return True
+
+
 def _alt(model: str, *, title: str, means: pd.DataFrame) -> str:
     ours = means[means.model == model]
     values = ", ".join(
         f"{row.policy_label} at replay {row.replay_fraction:g}: {row.mean:.3f}"
-        for row in ours.itertuples()
+        for row in each(ours)
     )
     return f"{title}, model {model}, nats per token. {values}."
+
+
+def _fitted_words(frames: Frames) -> str:
+    """Say which sizes have no fitted law, and why."""
+    models = dict(zip(frames.runs.model, frames.runs.n_params, strict=True))
+    bare = [
+        m for m in frames.sizes if m in models and forgetting_curve(frames, m, models[m])[1].empty
+    ]
+    if not bare:
+        return " The thin line is the fitted law that errs least on ratios left out, with its band."
+    return f" No law is drawn for {', '.join(bare)}: {reason(frames.fits, 'forgetting/')}."
 
 
 def _caption(column: str) -> str:

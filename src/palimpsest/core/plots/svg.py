@@ -49,16 +49,16 @@ def palette_css() -> str:
     """Return the CSS rules that give each drawing colour its light and its dark form."""
     light = "".join(f"--c-{colour[1:]}:{colour};" for colour in theme.DARK)
     dark = "".join(f"--c-{colour[1:]}:{night};" for colour, night in theme.DARK.items())
-    return (
-        f":root{{{light}}}\n"
-        f"@media screen and (prefers-color-scheme:dark){{:root:not([data-theme=light]){{{dark}}}}}\n"
-        f"@media screen{{:root[data-theme=dark]{{{dark}}}}}"
-    )
+    system = "@media screen and (prefers-color-scheme:dark)"
+    by_system = f"{system}{{:root:not([data-theme=light]){{{dark}}}}}"
+    by_button = f"@media screen{{:root[data-theme=dark]{{{dark}}}}}"
+    return f":root{{{light}}}\n{by_system}\n{by_button}"
 
 
 def _svg_text(figure: Figure, *, salt: str) -> str:
     buffer = io.StringIO()
-    with mpl.rc_context({**theme.RC, "svg.hashsalt": salt}):
+    with mpl.rc_context(theme.RC):
+        mpl.rcParams["svg.hashsalt"] = salt
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue()
 

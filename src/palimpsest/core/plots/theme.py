@@ -6,6 +6,8 @@ it for a CSS variable (svg.py), so that the same drawing is right on both backgr
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
@@ -42,7 +44,7 @@ DASHES: tuple[tuple[int, tuple[float, ...]], ...] = (
     (0, (1, 1.2)),
 )
 LABEL_POINTS = 7.5
-RC = {
+RC: dict[Any, Any] = {
     "font.size": 7.6,
     "axes.titlesize": 8.2,
     "axes.labelsize": 7.6,
@@ -88,7 +90,7 @@ def size_marker(sizes: list[str], model: str) -> str:
 
 def dashes(ordered: list[float] | list[str], value: float | str) -> tuple[int, tuple[float, ...]]:
     """Return the line style of a replay fraction or task: by its place in the study's list."""
-    return DASHES[list(ordered).index(value) % len(DASHES)]  # type: ignore[arg-type]
+    return DASHES[list(ordered).index(value) % len(DASHES)]
 
 
 def signed_colours() -> LinearSegmentedColormap:
@@ -154,7 +156,7 @@ def legend_below(ax: Axes, columns: int = 3) -> None:
             handles,
             labels,
             loc="upper left",
-            bbox_to_anchor=(-0.13, -0.21),
+            bbox_to_anchor=(-0.13, -0.245),
             ncols=min(columns, len(handles)),
             columnspacing=1.1,
             handlelength=2.1,

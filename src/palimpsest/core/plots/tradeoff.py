@@ -7,7 +7,7 @@ from functools import partial
 import pandas as pd
 from matplotlib.axes import Axes
 
-from palimpsest.core.answers.frames import Frames
+from palimpsest.core.answers.frames import Frames, each
 from palimpsest.core.answers.front import fronts
 from palimpsest.core.answers.numbers import count, nats, percent
 from palimpsest.core.plots import theme
@@ -16,8 +16,8 @@ from palimpsest.core.plots.drawing import Drawing, Missing, Panel
 NAME, TITLE = "tradeoff", "Learning against forgetting"
 CAPTION = (
     "Each point is a setting (mean over seeds), labelled with its replay share; faint dots are "
-    "single runs. Right and down is better. The line joins the settings that no other beats on both "
-    "(Pareto front), the ring is its knee. The plus at the origin is the base model."
+    "single runs. Right and down is better. The line joins the settings that no other beats on "
+    "both (Pareto front), the ring is its knee. The plus at the origin is the base model."
 )
 
 
@@ -26,14 +26,14 @@ def tradeoff(frames: Frames) -> Drawing | Missing:
     table = fronts(frames)
     if table.empty:
         return Missing(NAME, TITLE, "no finished run of one pass over the data in time order")
-    main = frames.main_policy()
+    main = frames.main_policy
     panels = tuple(
         Panel(
             f"{model}, {count(ours.n_params.iloc[0])} parameters",
             partial(_paint, frames=frames, table=ours, main=main),
             _alt(str(model), ours),
         )
-        for model, ours in ((m, table[table.model == m]) for m in frames.sizes())
+        for model, ours in ((m, table[table.model == m]) for m in frames.sizes)
         if len(ours)
     )
     return Drawing(NAME, TITLE, CAPTION, panels, table)
@@ -41,24 +41,23 @@ def tradeoff(frames: Frames) -> Drawing | Missing:
 
 def _paint(ax: Axes, *, frames: Frames, table: pd.DataFrame, main: str) -> None:
     model = str(table.model.iloc[0])
-    colour = theme.size_colour(frames.sizes(), model)
-    marker = theme.size_marker(frames.sizes(), model)
+    colour = theme.size_colour(frames.sizes, model)
+    marker = theme.size_marker(frames.sizes, model)
     theme.zero_line(ax)
-    runs = frames.plain_runs()
-    runs = runs[runs.model == model]
+    runs = frames.plain_runs
+    runs = runs[(runs.model == model) & (runs.replay_fraction < 1)]
     ax.plot(runs.learning_nats, runs.forgetting_nats, ".", color=colour, alpha=0.35, markersize=3)
     ax.plot(0, 0, marker="+", color=theme.INK, markersize=7)
     front = table[table.on_front].sort_values("learning_nats")
     ax.plot(front.learning_nats, front.forgetting_nats, color=colour, linewidth=1, label="front")
     for policy, ours in table.groupby("policy_label"):
-        fill = {"marker": marker} if policy == main else {"marker": "x"}
         ax.plot(
             ours.learning_nats,
             ours.forgetting_nats,
             color=colour,
             linestyle="none",
             label=policy,
-            **fill,
+            marker=marker if policy == main else "x",
         )
     _name_points(ax, table, main=main)
     knee = table[table.knee]
@@ -80,7 +79,7 @@ def _paint(ax: Axes, *, frames: Frames, table: pd.DataFrame, main: str) -> None:
 
 
 def _name_points(ax: Axes, table: pd.DataFrame, *, main: str) -> None:
-    for row in table.itertuples():
+    for row in each(table):
         below = row.policy_label == main  # two sides: policies often lie close to each other
         ax.annotate(
             percent(row.replay_fraction),
@@ -97,6 +96,6 @@ def _alt(model: str, table: pd.DataFrame) -> str:
     points = "; ".join(
         f"{row.policy_label} at replay {percent(row.replay_fraction)}: learning "
         f"{nats(row.learning_nats)}, forgetting {nats(row.forgetting_nats)}"
-        for row in front.itertuples()
+        for row in each(front)
     )
     return f"{TITLE}, model {model}. On the front: {points}."

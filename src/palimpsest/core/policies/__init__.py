@@ -2,6 +2,7 @@
 
 A module has `Params` (closed, frozen, its `kind` a literal of the file's name), NEEDS_PROBE,
 NEEDS_LENGTH, `label(params)` and `rate(params, memory, step)`; a new file is a new policy.
+`memory` is a dict of plain JSON that goes along through a phase and is saved with it.
 No module loads torch: parameters are checked without it.
 """
 
@@ -13,17 +14,10 @@ from types import ModuleType
 
 from palimpsest.faults import Fault
 
-NOT_POLICIES = ("step",)
-
-
-def kinds() -> list[str]:
-    """Return the names of all policies."""
-    names = sorted(module.name for module in pkgutil.iter_modules(__path__))
-    return [name for name in names if name not in NOT_POLICIES]
-
 
 def policy(kind: str) -> ModuleType:
-    """Return the module of a policy; an unknown kind is a Fault."""
-    if kind not in kinds():
-        raise Fault(f"policy: there is no kind {kind!r}: {', '.join(kinds())}")
+    """Return the module of a policy; an unknown kind is a Fault that names the known ones."""
+    kinds = sorted({module.name for module in pkgutil.iter_modules(__path__)} - {"step"})
+    if kind not in kinds:
+        raise Fault(f"policy: there is no kind {kind!r}: {', '.join(kinds)}")
     return import_module(f"{__name__}.{kind}")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
-from palimpsest.core.policies.follow import is_due
-from palimpsest.core.policies.step import Step
+from palimpsest.core.policies.step import Every, Step, how_often
 
 NEEDS_PROBE = False
 NEEDS_LENGTH = False
@@ -18,18 +17,17 @@ class Params(BaseModel, extra="forbid", frozen=True):
     """The rate is searched `every` step, k steps or epoch."""
 
     kind: Literal["best"]
-    every: Literal["step", "epoch"] | Annotated[int, Field(gt=0)] = "step"
+    every: Every = "step"
 
 
 def label(params: Params) -> str:
     """Name the policy in tables and figures."""
-    often = {"step": "", "epoch": " per epoch"}.get(str(params.every), f" per {params.every} steps")
-    return f"best{often}"
+    return f"best{how_often(params.every)}"
 
 
 def rate(params: Params, memory: dict[str, Any], step: Step) -> float:
     """Return the best rate, 0 where no rate lowers the loss."""
-    if not is_due(params.every, memory=memory, step=step):
+    if "rate" in memory and not step.is_due(params.every):
         return float(memory["rate"])
     found = step.line.best(start=memory.get("rate") or None, tolerance=TOLERANCE)
     step.reached = found.learning_rate is not None

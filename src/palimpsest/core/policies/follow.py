@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from palimpsest.core.policies.step import Step
+from palimpsest.core.policies.step import Every, Step, how_often
 
 NEEDS_PROBE = False
 NEEDS_LENGTH = False
@@ -21,21 +21,20 @@ class Params(BaseModel, extra="forbid", frozen=True):
 
     kind: Literal["follow"]
     decrease: float = Field(gt=0, lt=1, description="share by which one step lowers the loss")
-    every: Literal["step", "epoch"] | Annotated[int, Field(gt=0)] = "step"
+    every: Every = "step"
     of: Literal["current", "initial"] = "current"
 
 
 def label(params: Params) -> str:
     """Name the policy in tables and figures."""
-    often = {"step": "", "epoch": " per epoch"}.get(str(params.every), f" per {params.every} steps")
     of = " of initial" if params.of == "initial" else ""
-    return f"follow {100 * params.decrease:g} %{of}{often}"
+    return f"follow {100 * params.decrease:g} %{of}{how_often(params.every)}"
 
 
 def rate(params: Params, memory: dict[str, Any], step: Step) -> float:
     """Return the rate with the asked decrease; out of reach: the best rate, at no descent 0."""
     initial_nats = memory.setdefault("initial_loss_nats", step.line.loss_nats)
-    if not is_due(params.every, memory=memory, step=step):
+    if "rate" in memory and not step.is_due(params.every):
         return float(memory["rate"])
     reference = initial_nats if params.of == "initial" else step.line.loss_nats
     start = memory.get("rate") or None
@@ -46,11 +45,3 @@ def rate(params: Params, memory: dict[str, Any], step: Step) -> float:
     step.measured(found, reference_loss=reference)
     memory["rate"] = found.learning_rate or 0.0
     return float(memory["rate"])
-
-
-def is_due(every: int | str, *, memory: dict[str, Any], step: Step) -> bool:
-    """Say whether the rate is searched on this update; always on a phase's first."""
-    if every == "step" or "rate" not in memory:
-        return True
-    period = step.steps_per_epoch if every == "epoch" else int(every)
-    return period is not None and step.index % period == 0

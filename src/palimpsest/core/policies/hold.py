@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from palimpsest.core.policies.step import Step
+from palimpsest.core.policies.step import Step, probe_key
 from palimpsest.faults import Fault
 
 NEEDS_PROBE = True
@@ -24,11 +24,6 @@ class Params(BaseModel, extra="forbid", frozen=True):
 def label(params: Params) -> str:
     """Name the policy in tables and figures."""
     return f"hold {100 * params.decrease:g} %"
-
-
-def probe_key(decrease: float) -> str:
-    """Return a decrease's key among probe.json's `targets`."""
-    return f"{decrease:g}"
 
 
 def rate(params: Params, memory: dict[str, Any], step: Step) -> float:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
 
 if TYPE_CHECKING:
     from palimpsest.core.landscape import Line
     from palimpsest.core.search import Found
+
+# How often a policy searches: on every update, on each k-th, or at the start of each epoch.
+Every = Literal["step", "epoch"] | Annotated[int, Field(gt=0)]
 
 
 @dataclass
@@ -39,8 +44,23 @@ class Step:
     loss_after_nats: float = math.nan
     reached: bool = True
 
+    def is_due(self, every: Every) -> bool:
+        """Say whether a policy that searches so often searches on this update."""
+        period = {"step": 1, "epoch": self.steps_per_epoch}.get(str(every), every)
+        return isinstance(period, int) and self.index % period == 0
+
     def measured(self, found: Found, *, reference_loss: float) -> None:
         """Record what the step with the rate found does to the loss on this batch."""
         if found.learning_rate is not None:
             self.loss_after_nats = found.loss_nats
             self.achieved = (self.line.loss_nats - found.loss_nats) / reference_loss
+
+
+def how_often(every: Every) -> str:
+    """Return the end of a label; on every update needs no word."""
+    return {"step": "", "epoch": " per epoch"}.get(str(every), f" per {every} steps")
+
+
+def probe_key(decrease: float) -> str:
+    """Return a decrease's key among probe.json's `targets`."""
+    return f"{decrease:g}"

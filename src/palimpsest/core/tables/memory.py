@@ -9,7 +9,7 @@ import pandas as pd
 
 from palimpsest.core.curves import fit_curves
 from palimpsest.core.measures import CLOCKS
-from palimpsest.core.memory import memory
+from palimpsest.core.memory import memory, order_memory_over_seeds
 
 FIT_COLUMNS = [
     *("run", "clock", "form", "height", "half_life", "exponent"),
@@ -22,12 +22,7 @@ def memory_table(pieces: pd.DataFrame, controls: dict[str, str]) -> pd.DataFrame
 
     pieces: run, position_rank, F_before, F_after; controls: run → its run in shuffled order.
     """
-    measured = pieces.dropna(subset=["F_before", "F_after"])
-    ordered = measured.sort_values(["run", "position_rank", "piece"])
-    series = {
-        str(run): (rows.F_after.to_numpy(), rows.F_before.to_numpy())
-        for run, rows in ordered.groupby("run", sort=True)
-    }
+    series = _series(pieces)
     rows = []
     for run, (after, before) in series.items():
         control = controls.get(run, "")
@@ -35,6 +30,27 @@ def memory_table(pieces: pd.DataFrame, controls: dict[str, str]) -> pd.DataFrame
         row = memory(F_after=after, F_before=before, control=against)
         rows.append({"run": run, "control_run": control if control in series else ""} | row)
     return pd.DataFrame(rows)
+
+
+def memory_over_seeds_table(
+    pieces: pd.DataFrame, controls: dict[str, str], settings: dict[str, str]
+) -> pd.DataFrame:
+    """Return the order memory of each setting over its seeds; `run` is the first of its runs.
+
+    settings: run → what its seeds share.
+    """
+    series = _series(pieces)
+    groups: dict[str, list[str]] = {}
+    for run in sorted(controls):
+        if run in series and controls[run] in series:
+            groups.setdefault(settings[run], []).append(run)
+    rows = [
+        {"run": members[0]}
+        | order_memory_over_seeds([(series[run][0], series[controls[run]][0]) for run in members])
+        for members in groups.values()
+    ]
+    columns = ["run", "n_seeds", "order_memory", "low", "high"]
+    return pd.DataFrame(rows, columns=columns).sort_values("run", ignore_index=True)
 
 
 def lag_fits_table(lag: pd.DataFrame) -> pd.DataFrame:
@@ -51,3 +67,13 @@ def lag_fits_table(lag: pd.DataFrame) -> pd.DataFrame:
             head = {"run": run, "clock": clock.removeprefix("lag_")}
             rows += [head | asdict(fit) | {"better": fit.aicc == best} for fit in fits]
     return pd.DataFrame(rows, columns=FIT_COLUMNS)
+
+
+def _series(pieces: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return each run's (F_after, F_before) in the order of training, measured pieces only."""
+    measured = pieces.dropna(subset=["F_before", "F_after"])
+    ordered = measured.sort_values(["run", "position_rank", "piece"])
+    return {
+        str(run): (rows.F_after.to_numpy(), rows.F_before.to_numpy())
+        for run, rows in ordered.groupby("run", sort=True)
+    }

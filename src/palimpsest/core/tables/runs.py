@@ -14,6 +14,7 @@ Entry = dict[str, Any]
 
 # What may differ between a run and its control: neither what is learned nor how fast.
 NOT_COMPARED = ("checkpoints", "stop", "measure_edge_every", "probe_replay")
+SEEDLESS = {"base": None, "seed": None}
 RUN_COLUMNS = [
     *("run", "model", "n_params", "n_params_total", "seed", "policy", "policy_label"),
     *("decrease_asked", "learning_rate", "replay_fraction", "stream", "order", "repeats"),
@@ -88,6 +89,14 @@ def shuffled_controls(entries: list[Entry]) -> dict[str, str]:
         entry["run"]: shuffled[_alike(entry)]
         for entry in alone
         if _order(entry) != "shuffled" and _alike(entry) in shuffled
+    }
+
+
+def settings_without_seed(entries: list[Entry]) -> dict[str, str]:
+    """Return run → what runs share that differ only in their seeds."""
+    return {
+        entry["run"]: json.dumps([entry["model"], _order(entry), _alike(entry | SEEDLESS)])
+        for entry in entries
     }
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from palimpsest.core.laws import load
 from palimpsest.core.laws.form import Law
 from palimpsest.core.laws.points import Points
-from palimpsest.core.laws.study.entry import SETTING, Entry, Options, make_entry
+from palimpsest.core.laws.study.entry import SETTING, Entry, Options, make_entry, plain_runs
 
 CLOCKS = ("step", "sum_learning_rate", "sum_update_norm", "relative_drift", "sum_decrease")
 WITHOUT_GAIN = {"G": 0.0, "h": 1.0}
@@ -25,13 +25,20 @@ def run_curves(runs: pd.DataFrame, held_out: pd.DataFrame, steps: pd.DataFrame) 
     """Return learning and forgetting at every checkpoint, with the reading of the five clocks."""
     weighted = held_out.assign(total=held_out.loss_nats * held_out.n_tokens)
     sums = weighted.groupby(["run", "checkpoint_step", "corpus"])[["total", "n_tokens"]].sum()
-    losses = (sums.total / sums.n_tokens).unstack("corpus").reset_index()
+    losses = (
+        (sums.total / sums.n_tokens)
+        .unstack("corpus")
+        .reindex(columns=["new", "original"])
+        .reset_index()
+    )
     losses = losses.rename(columns={"new": "loss_new_nats", "original": "loss_original_nats"})
     start = losses[losses.checkpoint_step == 0].set_index("run")
-    new, original = (losses.run.map(start[c]) for c in ("loss_new_nats", "loss_original_nats"))
+    new, original = (
+        losses.run.map(start[c]).astype(float) for c in ("loss_new_nats", "loss_original_nats")
+    )
     losses["learning_nats"] = new - losses.loss_new_nats
     losses["forgetting_nats"] = losses.loss_original_nats - original
-    keys = ["run", "model", "n_params", "seed", "policy_label", "replay_fraction", "n_phases"]
+    keys = ["run", "n_params", "seed", *SETTING]
     read = clock_readings(steps).rename(columns={"step": "checkpoint_step"})
     curves = losses.merge(runs[keys], on="run").merge(
         read, on=["run", "checkpoint_step"], how="left"
@@ -42,9 +49,13 @@ def run_curves(runs: pd.DataFrame, held_out: pd.DataFrame, steps: pd.DataFrame) 
 
 
 def clock_readings(steps: pd.DataFrame) -> pd.DataFrame:
-    """Return the clocks after each step: sums along the run, and the drift as it stands."""
+    """Return the clocks after each step: sums along the run, and the drift as it stands.
+
+    A sum over steps of which one was not measured has no reading from there on.
+    """
     ordered = steps.sort_values(["run", "step"])
     by_run = ordered.groupby("run")
+    unmeasured = ordered.decrease_achieved.isna().groupby(ordered.run).cummax()
     return pd.DataFrame(
         {
             "run": ordered.run,
@@ -52,7 +63,7 @@ def clock_readings(steps: pd.DataFrame) -> pd.DataFrame:
             "sum_learning_rate": ordered.sum_learning_rate,
             "sum_update_norm": by_run.update_norm.cumsum(),
             "relative_drift": ordered.relative_drift,
-            "sum_decrease": by_run.decrease_achieved.cumsum(),
+            "sum_decrease": by_run.decrease_achieved.cumsum().mask(unmeasured),
         }
     )
 
@@ -101,8 +112,7 @@ def joint_entry(
 
 def curve_points(curves: pd.DataFrame, clock: str) -> Points:
     """Return forgetting along all single-phase runs that mix in new text."""
-    mixed = curves[(curves.replay_fraction < 1) & (curves.checkpoint_step > 0)]
-    mixed = mixed[mixed.n_phases == 1]
+    mixed = plain_runs(curves[curves.checkpoint_step > 0])
     usable = mixed.dropna(subset=[clock, "forgetting_nats"])
     usable = usable[usable[clock] > 0]
     x: dict[str, Any] = {"S": clock, "p": "replay_fraction", "N": "n_params"}

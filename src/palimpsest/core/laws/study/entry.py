@@ -17,7 +17,8 @@ from palimpsest.core.laws.summary import drawn, record
 from palimpsest.core.laws.validation import held_out
 
 COLUMN = {"N": "n_params", "x": "n_params", "p": "replay_fraction", "f": "decrease"}
-SETTING = ["model", "policy_label", "replay_fraction"]
+WAY = ["stream", "order", "repeats", "epochs", "n_phases"]
+SETTING = ["model", "policy_label", "replay_fraction", *WAY]
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,19 @@ def points_of(
         n_missing=len(runs) - len(complete),
         n_repeated=len(complete) - len(unique),
     )
+
+
+def plain_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs that learn something new in one phase, in time order, in the usual way.
+
+    The pure-replay control (ratio 1) sees no new text; other orders, streams, repeats and epochs
+    are studies of their own, so only the way that most runs share is kept.
+    """
+    mixed = runs[(runs.replay_fraction < 1) & (runs.n_phases == 1) & (runs.order == "time")]
+    if mixed.empty:
+        return mixed
+    way = mixed.groupby(WAY).run.transform("nunique")
+    return mixed[way == way.max()]
 
 
 def pooled_noise(runs: pd.DataFrame, column: str) -> Noise | None:

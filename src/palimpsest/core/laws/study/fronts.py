@@ -10,7 +10,7 @@ import pandas as pd
 from palimpsest.core import pareto
 from palimpsest.core.laws.form import Array
 from palimpsest.core.laws.intervals import Noise, interval
-from palimpsest.core.laws.study.entry import SETTING, Options, pooled_noise
+from palimpsest.core.laws.study.entry import SETTING, Options, plain_runs, pooled_noise
 
 Rows = list[dict[str, Any]]
 
@@ -93,7 +93,7 @@ def equal_learning(curves: pd.DataFrame, runs: pd.DataFrame, options: Options) -
     """Compare each pair of policies of a model at one replay ratio at equal learning."""
     rows: Rows = []
     noise = pooled_noise(runs, "forgetting_nats")
-    mixed = curves[curves.replay_fraction < 1]
+    mixed = plain_runs(curves)
     keys: Any
     for keys, group in mixed.groupby(["model", "replay_fraction"]):
         model, ratio = keys

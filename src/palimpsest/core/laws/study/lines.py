@@ -11,6 +11,7 @@ from palimpsest.core.laws.study.entry import (
     Entry,
     Options,
     make_entry,
+    plain_runs,
     points_of,
     pooled_noise,
 )
@@ -20,7 +21,7 @@ def line_fits(runs: pd.DataFrame, options: Options) -> list[Entry]:
     """Fit `forgetting-line` to the final losses of each model's runs."""
     if not options.wants("forgetting-line"):
         return []
-    mixed = runs[runs.replay_fraction < 1]
+    mixed = plain_runs(runs)
     noise = pooled_noise(mixed, "loss_original_nats")
     entries = []
     for model, group in mixed.groupby("model"):

@@ -11,7 +11,14 @@ import pandas as pd
 from palimpsest.core import pareto
 from palimpsest.core.laws import constant, load, log_linear
 from palimpsest.core.laws.form import Array, Law, predict
-from palimpsest.core.laws.study.entry import Entry, Options, make_entry, points_of, pooled_noise
+from palimpsest.core.laws.study.entry import (
+    Entry,
+    Options,
+    make_entry,
+    plain_runs,
+    points_of,
+    pooled_noise,
+)
 
 FORMS = {
     "forgetting": ("replay-share", "replay-exponential", "log-linear", "constant"),
@@ -21,16 +28,13 @@ N_GRID = 101
 
 
 def mixed_runs(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs of the main sweep that learn something new, one policy with most ratios.
-
-    The pure-replay control (ratio 1) sees no new text: it is no point of a curve over replay.
-    """
-    mixed = runs[(runs.replay_fraction < 1) & (runs.n_phases == 1) & (runs.order == "time")]
-    if mixed.empty:
-        return mixed
-    by_policy = mixed.groupby("policy_label").replay_fraction.agg(["nunique", "size"])
+    """Return the plain runs of the one policy that was run at most ratios."""
+    plain = plain_runs(runs)
+    if plain.empty:
+        return plain
+    by_policy = plain.groupby("policy_label").replay_fraction.agg(["nunique", "size"])
     fullest = by_policy.sort_values(["nunique", "size"]).index[-1]
-    return mixed[mixed.policy_label == fullest]
+    return plain[plain.policy_label == fullest]
 
 
 def per_size(runs: pd.DataFrame, column: str, *, what: str, options: Options) -> list[Entry]:

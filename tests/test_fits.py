@@ -1,0 +1,176 @@
+"""The fits stage on planted tables: known answers come back, missing data is said in words."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from synthetic_tables import FORGET, RATE, forgetting, target_rate, write_tables
+
+from palimpsest.stages import fits
+
+QUICK = ["power", "replay-share", "replay-exponential", "replay-size", "replay-line"]
+QUICK += ["decrease-lr", "forgetting-line"]
+
+
+@pytest.fixture(autouse=True)
+def no_numpy_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+def run_stage(folder: Path, **spec: Any) -> dict[str, Any]:
+    out = folder / "out"
+    out.mkdir()
+    options = {"laws": QUICK, "bootstrap": 100, "seed": 0, "tolerance_nats": 0.05}
+    fits.build({**options, **spec}, {"tables": folder}, out)
+    found: dict[str, Any] = json.loads((out / "fits.json").read_text())
+    return found
+
+
+def shifted(folder: Path, nats: float) -> None:
+    runs = pd.read_csv(folder / "runs.csv")
+    runs["forgetting_nats"] += nats
+    runs.to_csv(folder / "runs.csv", index=False)
+
+
+@pytest.fixture(scope="module")
+def default_study(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("study")
+    write_tables(folder, seed=0)
+    return run_stage(folder)
+
+
+def test_planted_exponents_come_back(default_study: dict[str, Any]) -> None:
+    rate = default_study["fits"]["rate/decrease/r=0"]
+    assert rate["status"] == "fitted"
+    for name in ("kappa", "nu"):
+        found = rate["parameters"][name]
+        assert found["value"] == pytest.approx(RATE[name], abs=0.03)
+        assert found["low"] <= found["value"] <= found["high"]
+    size = default_study["fits"]["forgetting/replay-size"]["parameters"]["g"]
+    assert size["low"] <= FORGET["g"] <= size["high"]
+
+
+def test_four_ratios_do_not_support_the_four_parameter_form(default_study: dict[str, Any]) -> None:
+    alone = default_study["fits"]["forgetting/replay-share/tiny"]
+    assert alone["status"] == "refused"
+    assert alone["reason"] == "needs 5 values of p, there are 4"
+    assert alone["parameters"] == {}
+
+
+def test_the_largest_size_is_predicted_from_the_others(default_study: dict[str, Any]) -> None:
+    rows = {(row["quantity"], row["form"]): row for row in default_study["forecast_summary"]}
+    assert rows["forgetting", "size-power"]["n_inside"] == 4
+    better = rows["forgetting", "size-power"]["mean_error"]
+    assert better < rows["forgetting", "constant"]["mean_error"]
+    assert ("forgetting", "log-linear") in rows
+
+
+def test_advice_names_a_rate_near_the_planted_one(default_study: dict[str, Any]) -> None:
+    for row in default_study["advice"]:
+        rate = row["learning_rate"]
+        assert rate["value"] == pytest.approx(target_rate(row["n_params"], 0.05), rel=0.1)
+        assert row["forgetting_nats"] is not None
+        assert row["runs"]
+
+
+def test_curves_have_bands(tmp_path: Path) -> None:
+    write_tables(tmp_path, seed=0)
+    run_stage(tmp_path, laws=["decrease-lr"])
+    curves = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    rates = curves[curves.fit == "rate/decrease/r=0"]
+    assert set(rates.decrease) == {0.01, 0.05, 0.1}
+    assert (rates.low < rates.y).all() and (rates.y < rates.high).all()
+    tidy = pd.read_csv(tmp_path / "out" / "fits.csv")
+    assert {"kappa", "nu"} <= set(tidy.parameter.dropna())
+
+
+@pytest.mark.parametrize(
+    ("shift", "answers"),
+    [(0.0, {"none"}), (-1.3, {"none needed"}), (-0.28, {"ratio"})],
+    ids=["no ratio suffices", "no replay needed", "a ratio"],
+)
+def test_planted_critical_ratios(tmp_path: Path, shift: float, answers: set[str]) -> None:
+    write_tables(tmp_path, seed=3)
+    shifted(tmp_path, shift)
+    found = run_stage(tmp_path)["critical_replay"]
+    assert {row["answer"] for row in found} == answers
+    if answers == {"ratio"}:
+        for row in found:
+            at_low, at_high = (forgetting(row["n_params"], row[end]) for end in ("low", "high"))
+            assert at_high + shift - 0.03 <= 0.05 <= at_low + shift + 0.03
+
+
+def test_a_single_seed_is_not_decidable(tmp_path: Path) -> None:
+    write_tables(tmp_path, seed=1, seeds=(0,))
+    found = run_stage(tmp_path)
+    entry = found["fits"]["forgetting/log-linear/tiny"]
+    assert entry["status"] == "not decidable"
+    assert entry["reason"] == "no setting was run with a second seed: no interval"
+    assert entry["parameters"]["b_p"]["low"] is None
+    assert {row["answer"] for row in found["critical_replay"]} == {"not decidable"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "reason"),
+    [
+        ({"ratios": (0.0,)}, "forgetting/replay-size", "needs 3 values of p, there are 1"),
+        (
+            {"sizes": {"tiny": 25_000, "small": 100_000}},
+            "rate/decrease/r=0",
+            "needs 3 values of N, there are 2",
+        ),
+        ({"sizes": {"tiny": 25_000}}, "base loss/power", "needs 4 values of x, there are 1"),
+    ],
+)
+def test_small_studies_say_what_is_missing(
+    tmp_path: Path, settings: dict[str, Any], name: str, reason: str
+) -> None:
+    write_tables(tmp_path, seed=1, **settings)
+    entry = run_stage(tmp_path)["fits"][name]
+    assert (entry["status"], entry["reason"]) == ("refused", reason)
+
+
+def test_missing_and_repeated_rows_are_named(tmp_path: Path) -> None:
+    write_tables(tmp_path, seed=1)
+    runs = pd.read_csv(tmp_path / "runs.csv")
+    runs.loc[runs.run == "tiny-hold-r0.25-s0", "forgetting_nats"] = float("nan")
+    pd.concat([runs, runs]).to_csv(tmp_path / "runs.csv", index=False)
+    reason = run_stage(tmp_path)["fits"]["forgetting/log-linear/tiny"]["reason"]
+    assert "rows without a number left out" in reason
+    assert "7 repeated rows left out" in reason
+
+
+def test_built_twice_the_files_are_the_same(tmp_path: Path) -> None:
+    texts = []
+    for name in ("first", "second"):
+        write_tables(tmp_path / name, seed=2)
+        run_stage(tmp_path / name, laws=["decrease-lr", "replay-exponential"])
+        out = tmp_path / name / "out"
+        texts.append([(out / file).read_bytes() for file in sorted(p.name for p in out.iterdir())])
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.slow
+def test_the_joint_law_is_tried_on_every_clock(tmp_path: Path) -> None:
+    write_tables(tmp_path, seed=0)
+    found = run_stage(tmp_path, laws=["joint"])["fits"]
+    clocks = {entry["group"]["clock"] for name, entry in found.items() if name.startswith("joint/")}
+    assert len(clocks) == 5
+
+
+def test_empty_tables_give_no_fits_and_no_error(tmp_path: Path) -> None:
+    write_tables(tmp_path, seed=1, sizes={"tiny": 25_000}, ratios=(0.0,), seeds=(0,))
+    for path in tmp_path.glob("*.csv"):
+        pd.read_csv(path).iloc[:0].to_csv(path, index=False)
+    for path in tmp_path.glob("*.parquet"):
+        pd.read_parquet(path).iloc[:0].to_parquet(path, index=False)
+    found = run_stage(tmp_path)
+    assert all(entry["status"] == "refused" for entry in found["fits"].values())
+    assert found["critical_replay"] == found["advice"] == []

@@ -1,0 +1,232 @@
+"""Fits and their intervals: the public points, stated outcomes on odd data, resampling."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from law_cases import CASES, grid, theta_of
+
+from palimpsest.core.laws import load, log_linear
+from palimpsest.core.laws.fitting import Fit, fit
+from palimpsest.core.laws.form import predict
+from palimpsest.core.laws.intervals import bootstrap, interval, method_of, replicate_noise
+from palimpsest.core.laws.points import Points, gather
+from palimpsest.core.laws.summary import fit_table
+from palimpsest.core.laws.validation import held_out, predict_unseen
+from palimpsest.faults import Fault
+
+PUBLISHED = Path(__file__).parents[2] / "shared" / "reference" / "chinchilla_points.csv"
+COLUMNS = {"N": "Model Size", "D": "D", "L": "loss"}
+RATIOS = (0.0, 0.05, 0.1, 0.25, 0.5, 0.75)
+
+
+@pytest.fixture(autouse=True)
+def no_numpy_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+@pytest.fixture(scope="module")
+def chinchilla() -> Points:
+    if not PUBLISHED.exists():
+        pytest.skip("the published points are not beside the project: they carry no licence")
+    frame = pd.read_csv(PUBLISHED)
+    frame["D"] = frame["Training FLOP"] / (6 * frame["Model Size"])
+    frame = frame.sort_values("loss").iloc[:-5]
+    return gather(frame, load("chinchilla"), COLUMNS)
+
+
+def test_chinchilla_optimum_by_both_routes(chinchilla: Points) -> None:
+    fitted = fit(load("chinchilla"), chinchilla)
+    assert len(chinchilla) == 240
+    assert fitted.fitted
+    assert fitted.objective <= 1.01827405e-3
+    second = fitted.routes["projection"]
+    assert second["objective"] == pytest.approx(fitted.objective, rel=1e-6)
+    for parameters in (fitted.parameters, second["parameters"]):
+        assert parameters["alpha"] == pytest.approx(0.34731, abs=2e-5)
+        assert parameters["beta"] == pytest.approx(0.36717, abs=2e-5)
+        assert parameters["E"] == pytest.approx(1.81722, abs=2e-5)
+
+
+def test_chinchilla_intervals(chinchilla: Points) -> None:
+    fitted = fit(load("chinchilla"), chinchilla)
+    draws = bootstrap(fitted, chinchilla, n_draws=4000, seed=0)
+    low, high = interval(draws.theta, confidence=0.95)
+    assert draws.method == "points"
+    assert [low[3], high[3]] == pytest.approx([0.317, 0.373], abs=0.004)
+    assert [low[4], high[4]] == pytest.approx([0.331, 0.415], abs=0.004)
+
+
+def test_chinchilla_predicts_larger_runs(chinchilla: Points) -> None:
+    flops = 6 * chinchilla.x["N"] * chinchilla.x["D"]
+    unseen = flops > 1e20
+    predicted, reason = predict_unseen(load("chinchilla"), chinchilla, unseen)
+    assert reason == ""
+    error = np.abs(predicted / chinchilla.y[unseen] - 1)
+    assert int(unseen.sum()) == 104
+    assert 100 * error.mean() == pytest.approx(0.89, abs=0.05)
+
+
+def replay_points(
+    level: float = 0.0,
+    *,
+    ratios: tuple[float, ...] = RATIOS,
+    n_seeds: int = 3,
+    fall: float = 0.8,
+    noise: float = 0.01,
+) -> Points:
+    p = np.tile(ratios, n_seeds)
+    kicks = noise * np.random.default_rng(0).standard_normal(len(p))
+    y = level + fall * (1 + 20 * p) ** -0.7 + kicks
+    cell = np.tile(np.arange(len(ratios)), n_seeds)
+    return Points({"p": p}, y, np.arange(len(p)), cell)
+
+
+def test_negative_forgetting_is_fitted_as_it_is() -> None:
+    above = fit(load("replay-share"), replay_points(0.0), noise=0.01)
+    below = fit(load("replay-share"), replay_points(-1.0), noise=0.01)
+    assert above.fitted and below.fitted
+    assert below.parameters["a"] == pytest.approx(above.parameters["a"], rel=1e-3)
+    assert below.parameters["F_inf"] == pytest.approx(above.parameters["F_inf"] - 1, abs=1e-3)
+
+
+def test_a_flat_effect_is_refused() -> None:
+    for name in ("replay-share", "replay-exponential", "replay-line"):
+        fitted = fit(load(name), replay_points(0.3, fall=0.0), noise=0.01)
+        assert fitted.status == "refused"
+        assert "flat" in fitted.reason or "not identified" in fitted.reason
+
+
+def test_too_few_settings_are_refused_with_their_number() -> None:
+    one = fit(load("replay-share"), replay_points(ratios=(0.5,)))
+    assert (one.status, one.reason) == ("refused", "needs 5 values of p, there are 1")
+    x, _ = CASES["decrease-lr"]
+    two_sizes = Points(x, np.ones(15), None, np.arange(15)).where(x["N"] < 2e5)
+    assert fit(load("decrease-lr"), two_sizes).reason == "needs 3 values of N, there are 2"
+    four = fit(load("replay-share"), replay_points(ratios=RATIOS[:5]))
+    assert four.fitted
+
+
+def test_more_parameters_than_settings_are_refused() -> None:
+    x = grid(N=(1e8, 1e9, 2e9, 4e9), D=(1e9,))
+    law = load("chinchilla").fix(beta=0.3)
+    fitted = fit(law, Points(x, np.array([3.0, 2.5, 2.4, 2.3]), None, np.arange(4)))
+    assert fitted.status == "refused"
+    assert "D" in fitted.reason
+
+
+def test_impossible_inputs_are_refused() -> None:
+    points = replay_points()
+    outside = Points({"p": points.x["p"] * 3}, points.y, points.run, points.cell)
+    assert "lie outside 0..1" in fit(load("replay-share"), outside).reason
+    x, _ = CASES["power"]
+    negative = Points(x, np.array([3.0, 2.0, 1.0, 0.5, -0.1]), None, np.arange(5))
+    assert "must be positive" in fit(load("power"), negative).reason
+
+
+def test_one_seed_gives_no_interval() -> None:
+    points = replay_points(n_seeds=1)
+    fitted = fit(load("replay-exponential"), points)
+    draws = bootstrap(fitted, points, n_draws=100, seed=0)
+    assert replicate_noise(points, fitted.law) is None
+    assert not draws.decided
+    assert draws.reason == "no setting was run with a second seed: no interval"
+
+
+def test_replicate_noise_by_hand() -> None:
+    cell = np.array([0, 0, 0, 1, 1, 2])
+    y = np.array([1.0, 2.0, 3.0, 5.0, 7.0, 9.0])
+    points = Points({"p": cell / 10}, y, np.arange(6), cell)
+    noise = replicate_noise(points, load("replay-line"))
+    assert noise is not None
+    assert noise.n_free == 3
+    assert noise.sigma == pytest.approx(np.sqrt((2 + 2) / 3))
+    assert method_of(points, noise) == "runs"
+    assert method_of(points.where(cell == 0), noise) == "seeds"
+
+
+def test_intervals_of_a_mean_are_those_of_the_t_distribution() -> None:
+    """A constant fitted to 30 settings of 3 seeds: its interval is known in closed form."""
+    cell = np.repeat(np.arange(30), 3)
+    y = np.random.default_rng(1).standard_normal(90)
+    points = Points({"x": cell.astype(float)}, y, np.arange(90), cell)
+    noise = replicate_noise(points, load("constant"))
+    assert noise is not None
+    fitted = fit(load("constant"), points, noise=noise.sigma)
+    for drawn in (points, Points(points.x, y, points.run, np.append(cell[:-1], 99))):
+        draws = bootstrap(fitted, drawn, noise=noise, n_draws=2000, seed=0)
+        low, high = interval(draws.theta[:, 0], confidence=0.95)
+        expected = 2 * 2.0 * noise.sigma / np.sqrt(90) * 1.03  # Huber's price is 2.5 %
+        assert high - low == pytest.approx(expected, rel=0.15)
+
+
+def test_rows_without_numbers_and_repeated_runs_are_left_out_and_counted() -> None:
+    frame = pd.DataFrame(
+        {
+            "run": ["a", "b", "c", "c", "d", "e"],
+            "p": [0.0, 0.25, 0.5, 0.5, 0.75, 0.1],
+            "F": [0.9, 0.5, 0.4, 0.4, np.nan, 0.7],
+        }
+    )
+    points = gather(frame, load("replay-line"), {"p": "p", "F": "F"}, run="run")
+    assert (len(points), points.n_missing, points.n_repeated) == (4, 1, 1)
+
+
+def test_unknown_columns_are_faults() -> None:
+    frame = pd.DataFrame({"p": [0.0], "F": [1.0]})
+    with pytest.raises(Fault, match="nothing stands for F"):
+        gather(frame, load("replay-line"), {"p": "p"})
+    with pytest.raises(Fault, match="no column 'loss'"):
+        gather(frame, load("replay-line"), {"p": "p", "F": "loss"})
+
+
+def test_a_whole_table_gives_the_documented_record() -> None:
+    points = replay_points()
+    frame = pd.DataFrame({"ratio": points.x["p"], "lost": points.y, "run": points.run})
+    record = fit_table(
+        load("replay-share"), frame, {"p": "ratio", "F": "lost"}, n_draws=200, run="run"
+    )
+    assert record["status"] == "fitted"
+    exponent = record["parameters"]["a"]
+    assert exponent["low"] < exponent["value"] < exponent["high"]
+    assert record["parameters"]["F_0"]["alone"] is False
+    assert {row["form"] for row in record["held_out"]} == {
+        "replay-share",
+        "log-linear",
+        "constant",
+    }
+    assert set(record["delta_moves"]) == {"delta x 0.1", "delta x 10"}
+
+
+def test_held_out_errors_by_hand() -> None:
+    """A line through three ratios predicts the fourth exactly; the constant misses by 0.2."""
+    p = np.array([0.0, 0.25, 0.5, 0.75])
+    points = Points({"p": p}, 1 - 0.4 * p, None, np.arange(4))
+    rows = held_out(load("replay-line"), points, noise=0.01)
+    error = {row["form"]: row["error"] for row in rows}
+    assert error["replay-line"] == pytest.approx(0.0, abs=1e-9)
+    # Huber's constant is near the mean of the other three: .2, .0667, .0667, .2 away
+    assert error["constant"] == pytest.approx(0.1333, abs=0.02)
+
+
+def test_an_ablation_has_fewer_parameters_and_fits_worse() -> None:
+    x, truth = CASES["replay-size"]
+    law = load("replay-size")
+    y = predict(law, theta_of(law, truth), x)[0]
+    points = Points(x, y, None, np.arange(len(y)))
+    without_size = law.fix(g=0.0)
+    assert without_size.parameters == ("F_inf", "F_0", "a", "B")
+    worse: Fit = fit(without_size, points, noise=0.01)
+    assert worse.objective > 1.0
+
+
+def test_log_linear_in_any_inputs() -> None:
+    law = log_linear.over(["N", "p"])
+    y = predict(law, np.array([[1.0, 2.0, 3.0]]), {"N": np.array([np.e]), "p": np.array([0.99])})
+    assert y[0, 0] == pytest.approx(1 + 2 + 3 * np.log(1.0))

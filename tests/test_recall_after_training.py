@@ -1,0 +1,68 @@
+"""What training leaves behind, through recall and tables: two epochs in time order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from training_inputs import build_base, build_train, train_spec, walk, write_inputs
+
+from palimpsest.stages import recall
+
+N_PIECES = 8
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder, out = tmp_path_factory.mktemp("study"), tmp_path_factory.mktemp("recall")
+    inputs = write_inputs(folder / "inputs")
+    for seed, role in enumerate(("new", "original"), start=5):
+        write_held_out(inputs[role], seed)
+    base = before = build_base(inputs, folder / "base")
+    specs = [train_spec(epoch=e, checkpoints={"kind": "even", "count": 4}) for e in range(2)]
+    trains = []
+    for epoch, spec in enumerate(specs):
+        before = build_train(spec, inputs, folder / f"{epoch}", before=before, base=base)
+        trains.append(before)
+    spec = {"every": 1, "held_out_tokens": 64, "drift_tokens": 32, "checkpoints": "all"}
+    roles: dict[str, Any] = {"base": base, "trains": trains}
+    roles |= {role: inputs[role] for role in ("new", "original")}
+    recall.build(spec | {"phases": specs}, roles, out)
+    return out
+
+
+def write_held_out(folder: Path, seed: int) -> None:
+    np.save(folder / "held_out.npy", walk(100, seed=seed).astype(np.uint16))
+    document = {"document": 0, "domain": "walk", "start_token": 0, "n_tokens": 100, "n_bytes": 250}
+    pd.DataFrame([document]).to_parquet(folder / "held_out_documents.parquet", index=False)
+
+
+def test_both_epochs_are_two_visits(built: Path) -> None:
+    pieces = pd.read_parquet(built / "pieces.parquet")
+    assert pieces.first_step.tolist() == list(range(1, N_PIECES + 1))
+    assert pieces.last_step.tolist() == list(range(N_PIECES + 1, 2 * N_PIECES + 1))
+    assert (pieces.n_visits == 2).all()
+    table = pd.read_parquet(built / "recall.parquet")
+    live = table[table.measured != "checkpoint"]
+    assert live.groupby(["piece", "measured"]).size().tolist() == [2] * 2 * N_PIECES
+    at_end = table.query("measured == 'checkpoint' and checkpoint_step == 16")
+    assert (at_end.repeat == 2).all()
+
+
+def test_losses_taken_while_training_are_those_of_the_checkpoint_there(built: Path) -> None:
+    """Checkpoints lie after every second step, so each second piece has both measurements."""
+    table = pd.read_parquet(built / "recall.parquet")
+    checkpoints = table[table.measured == "checkpoint"]
+    for moment in ("before_first", "after_last"):
+        live = table[table.measured == moment]
+        both = live.merge(checkpoints, on=["checkpoint_step", "piece"])
+        assert len(both) >= N_PIECES
+        assert both.loss_nats_x.to_numpy() == pytest.approx(both.loss_nats_y.to_numpy(), abs=1e-6)
+
+
+def test_training_moved_away_from_the_base(built: Path) -> None:
+    kl = pd.read_parquet(built / "kl.parquet")
+    assert (kl[kl.checkpoint_step == 2 * N_PIECES].kl_nats > 0).all()

@@ -1,0 +1,151 @@
+"""SIGKILL at any moment: nothing half-written counts, and the same command completes (E)."""
+
+import os
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from project import Project, copied, kill, wait_until
+
+pytestmark = pytest.mark.smoke
+
+BOTH = {"snakemake": ("snakemake",), "dvc": ("dvc", "repro")}
+
+
+def rename(study: Project) -> None:
+    """Change the study so that tables, fits and report are to be built, which cost no torch."""
+    study.edit("params.yaml", "  memory-high:", "  memory:")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(smoke, tmp_path_factory) -> dict[str, bytes]:
+    """Return what the changed study gives when nothing disturbs it."""
+    study = copied(smoke, tmp_path_factory.mktemp("undisturbed") / "study")
+    rename(study)
+    study.run("snakemake")
+    return outcome(study)
+
+
+def outcome(study: Project) -> dict[str, bytes]:
+    """Return all files that hang on the change, but the table of costs."""
+    return study.contents("runs/tables", "runs/fits", "runs/report", "results/report")
+
+
+def children(study: Project, words: str) -> list[int]:
+    """Return the processes that work in a folder and have these words on their command line."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            if words in line and (process / "cwd").resolve() == study.folder.resolve():
+                found.append(int(process.name))
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+    return found
+
+
+def new_folder(study: Project, below: str) -> Callable[[], bool]:
+    """Return a condition: there is a folder that was not there before."""
+    place = study.folder / below
+    before = set(place.glob("*"))
+    return lambda: bool(set(place.glob("*")) - before)
+
+
+MOMENTS = {  # something new in one of these folders tells how far the work is
+    "planned": ".work/batches/tables",
+    "tables begun": ".work/scratch/tables",
+    "tables built": "runs/tables",
+    "fits begun": ".work/scratch/fits",
+    "fits indexed": "runs/fits",
+    "results swapped": "results",
+}
+
+
+def disturbed(study: Project, command: tuple[str, ...], moment: str, *, group: bool) -> None:
+    """Start a command and kill it at a moment; then let the same command complete."""
+    (study.folder / ".work" / "scratch").mkdir(exist_ok=True)
+    there = new_folder(study, MOMENTS[moment])
+    process = study.start(*command)
+    wait_until(lambda: there() or process.poll() is not None)
+    kill(process, group=group)
+    study.run(*command)
+
+
+@pytest.mark.parametrize(
+    ("program", "moment", "group"),
+    [
+        ("snakemake", "tables begun", True),
+        ("snakemake", "tables built", False),
+        ("dvc", "fits begun", False),
+    ],
+)
+def test_a_killed_command_is_completed_by_the_same_command(
+    study, undisturbed, program, moment, group
+):
+    rename(study)
+    disturbed(study, BOTH[program], moment, group=group)
+    assert outcome(study) == undisturbed
+    assert not study.missing()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("group", [True, False], ids=["with all it started", "alone"])
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("program", BOTH)
+def test_a_command_killed_at_any_moment(study, undisturbed, program, moment, group):
+    rename(study)
+    disturbed(study, BOTH[program], moment, group=group)
+    assert outcome(study) == undisturbed
+
+
+def test_killed_and_changed_back_the_old_results_stand(study):
+    before = outcome(study)
+    rename(study)
+    there = new_folder(study, MOMENTS["fits indexed"])
+    process = study.start("snakemake")
+    wait_until(lambda: there() or process.poll() is not None)
+    kill(process, group=True)
+    study.edit("params.yaml", "  memory:", "  memory-high:")
+    study.run("snakemake")
+    assert outcome(study) == before
+    study.run("palimpsest", "run")
+    assert study.run("dvc", "status", "--quiet", check=False).returncode == 0
+
+
+def test_a_killed_training_resumes_to_the_byte(study, monkeypatch):
+    """Lose one trained phase, kill the worker that rebuilds it once it saved, and go on."""
+    monkeypatch.setenv("PALIMPSEST_SAVE_SECONDS", "0")
+    n_before, before = len(study.ledger()), study.contents("runs/train")
+    lost = next((study.folder / "runs" / "train").glob("neox-25k_hold*_r0.5_*"))
+    study.run("rm", "-r", str(lost))
+    scratch = study.folder / ".work" / "scratch" / "train" / lost.name
+    process = study.start("snakemake", "stage_train")
+    wait_until(lambda: list(scratch.glob("*/resume.pt")) or process.poll() is not None)
+    for worker in children(study, "palimpsest.worker build train"):
+        os.kill(worker, signal.SIGKILL)
+    assert process.wait() != 0
+    assert not lost.exists()
+    study.run("snakemake", "stage_train")
+    assert study.built_since(n_before) == Counter(train=1)
+    assert study.contents("runs/train") == before
+    assert not scratch.exists()
+
+
+@pytest.mark.slow
+def test_the_whole_study_killed_again_and_again(smoke, tmp_path):
+    """Build the study from nothing, each process group killed after some seconds."""
+    study = Project(tmp_path / "clone")
+    smoke.run("git", "clone", "--quiet", str(smoke.folder), str(study.folder))
+    (study.folder / ".work").mkdir()
+    for seconds in (4, 9, 15, 22, 30):
+        process = study.start("snakemake")
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            kill(process, group=True)
+    study.run("snakemake")
+    assert study.contents("runs") == smoke.contents("runs")
+    assert set(Counter(entry["name"] for entry in study.ledger()).values()) == {1}
