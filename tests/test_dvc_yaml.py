@@ -313,12 +313,17 @@ def test_every_leaf_re_keys_something(before, changes):
     assert [place for place, after in changes.items() if not re_keyed(before, after)] == []
 
 
-def test_a_section_is_declared_only_where_some_leaf_of_it_re_keys(before, changes):
+def test_a_section_is_declared_only_where_some_leaf_of_it_re_keys(before, changes, everything):
     needed: dict[str, set[str]] = {stage: set() for stage in DECLARED}
-    for place, after in changes.items():
+    plain = everything | {"experiments": {"plain": EVERYTHING["plain"]}}
+    asking = everything["phase"] | {"stream": WITH_KIND["questions"]}
+    pairs = [(place[0], before, after) for place, after in changes.items()]
+    pairs += [("phase", planned(plain), planned(plain | {"phase": asking}))]
+    pairs += [("experiments", planned(plain), before)]
+    for section, old, new in pairs:
         for stage in DECLARED:
-            if set(after.by_stage[stage]) != set(before.by_stage[stage]):
-                needed[stage].add(str(place[0]))
+            if set(new.by_stage[stage]) != set(old.by_stage[stage]):
+                needed[stage].add(str(section))
     for stage, content in DECLARED.items():
         assert set(content.get("params", [])) <= needed[stage], stage
 

@@ -245,9 +245,9 @@ def test_a_new_policy_re_keys_nothing(source):
     assert new_in(planned(), old) == {}
 
 
-def test_the_loop_re_keys_every_phase(source):
+def test_what_only_training_runs_re_keys_every_phase_and_no_base(source):
     old = planned()
-    with (source / "core/loop.py").open("a") as file:
+    with (source / "core/live.py").open("a") as file:
         file.write("\nA_NEW_NAME = 1\n")
     changed = new_in(planned(), old)
     assert changed["train"] == names(planned())["train"]

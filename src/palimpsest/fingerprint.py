@@ -6,6 +6,7 @@ import ast
 import hashlib
 import json
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ def _of_file(path: Path) -> str:
     return of_source(text) if path.suffix == ".py" else hashlib.sha256(text.encode()).hexdigest()
 
 
+@cache
 def of_source(source: str) -> str:
     """Return the hash of one module's syntax tree, without docstrings."""
     return hashlib.sha256(repr(_plain(ast.parse(source))).encode()).hexdigest()[:16]

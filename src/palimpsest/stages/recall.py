@@ -9,7 +9,7 @@ import json
 import pickle
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,22 @@ Inputs = dict[str, Any]
 # Role of an input → what a row of it is called.
 CORPORA: dict[str, Source] = {"new": "new", "original": "replay"}
 CHECKPOINTS_PER_SAVE = 25
-TABLES = ("recall", "held_out", "drift", "kl")
+
+
+class Done(NamedTuple):
+    """What has been measured: all rows so far, and the last checkpoint's weights."""
+
+    n_checkpoints: int
+    frames: Frames
+    weights: Tensor | None
+
+    def then(self, frames: Frames, weights: Tensor) -> Done:
+        """Return this and one more checkpoint's rows, in one block per table."""
+        joined = {
+            name: pd.concat([self.frames[name], frame], ignore_index=True) if self.frames else frame
+            for name, frame in frames.items()
+        }
+        return Done(self.n_checkpoints + 1, joined, weights.clone())
 
 
 def build(spec: Spec, inputs: Inputs, out: Path) -> None:
@@ -140,28 +155,26 @@ def _checkpoints(spec: Spec, trains: list[Path]) -> list[tuple[int, Path]]:
 
 def _measure_all(bench: Bench, checkpoints: list[tuple[int, Path]], out: Path) -> Frames:
     """Measure θ₀ and each checkpoint, going on after those an earlier attempt has saved."""
-    done, previous = _saved(out)
-    started, total = time.monotonic(), 1 + len(checkpoints)
-    todo = [(0, None), *checkpoints][len(done) :]
-    for step, folder in todo:
+    done = _saved(out)
+    started, n_before, total = time.monotonic(), done.n_checkpoints, 1 + len(checkpoints)
+    for step, folder in [(0, None), *checkpoints][n_before:]:
         if folder is not None:
             swap_weights(bench.model, folder)
-        done.append(measure(bench, step, previous))
-        previous = bench.flat.weights.clone()
-        progress.step_done(len(done), total, "checkpoint")
-        if len(done) % CHECKPOINTS_PER_SAVE == 0:
-            _save(out, (done, previous))
-    n_tokens = bench.n_tokens * len(todo)
+        done = done.then(measure(bench, step, done.weights), bench.flat.weights)
+        progress.step_done(done.n_checkpoints, total, "checkpoint")
+        if done.n_checkpoints % CHECKPOINTS_PER_SAVE == 0:
+            _save(out, done)
+    n_tokens = bench.n_tokens * (total - n_before)
     progress.note(n_tokens=n_tokens, wall_seconds=time.monotonic() - started)
-    return {name: pd.concat([one[name] for one in done], ignore_index=True) for name in TABLES}
+    return done.frames
 
 
-def _saved(out: Path) -> tuple[list[Frames], Tensor | None]:
+def _saved(out: Path) -> Done:
     file = out / "resume.pt"
-    return pickle.loads(file.read_bytes()) if file.is_file() else ([], None)
+    return pickle.loads(file.read_bytes()) if file.is_file() else Done(0, {}, None)
 
 
-def _save(out: Path, state: tuple[list[Frames], Tensor]) -> None:
+def _save(out: Path, done: Done) -> None:
     temporary = out / "resume.pt.part"
-    temporary.write_bytes(pickle.dumps(state))
+    temporary.write_bytes(pickle.dumps(done))
     temporary.replace(out / "resume.pt")

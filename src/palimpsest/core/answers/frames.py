@@ -37,9 +37,16 @@ class Frames:
     @cached_property
     def sizes(self) -> list[str]:
         """Return the names of all models, smallest first."""
-        parts = [frame[["model", "n_params"]] for frame in (self.runs, self.rates, self.bases)]
+        tables = (self.runs, self.rates, self.bases, self.landscape)
+        parts = [frame[["model", "n_params"]] for frame in tables]
         known = pd.concat([part for part in parts if len(part)] or parts).drop_duplicates("model")
         return [str(model) for model in known.sort_values(["n_params", "model"]).model]
+
+    @cached_property
+    def final_bases(self) -> pd.DataFrame:
+        """Return the finished base models, smallest first, by seed."""
+        finished = self.bases[self.bases.final.astype(bool)]
+        return finished.sort_values(["n_params", "seed"], ignore_index=True)
 
     @cached_property
     def replay_fractions(self) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from palimpsest.core.answers.answer import Answer, Question, Verdict, decide
@@ -103,7 +104,8 @@ def cost(frames: Frames) -> Answer:
     counts = mixed.replay_fraction.value_counts().sort_index(ascending=False)
     ratio = float(counts.index[int(counts.to_numpy().argmax())])
     costs = _costs(runs, ratio)
-    mean, half = costs.cost.mean(), (costs.half**2).sum() ** 0.5 / len(costs)
+    mean = float(costs.cost.mean())
+    half = float(np.linalg.norm(costs.half.to_numpy())) / len(costs)  # NaN without replicates
     small = SMALL_COST_SHARE * float(costs.learned.mean())
     return COST.answered(
         decide(mean - half, mean + half, yes_above=0, no_below=small),

@@ -19,8 +19,8 @@ QUANTITIES = {"F_after": "since it was last seen", "F_before": "since before it 
 CAPTION = (
     "Each point is one piece of the new text: how much its loss rose from just after its last "
     "training step to the end (F_after), or from just before its first step to the end (F_before). "
-    "Above zero (orange) is lost, below (blue) is kept. Line: rolling average. Dashed grey: the "
-    "rolling average of the same run in shuffled order, by place in that run's training."
+    "Above zero (orange) is lost, below (blue) is kept. Line: rolling average. Grey: the same "
+    "run in shuffled order, by place in that run's training."
 )
 MAX_RUNS = 8
 
@@ -70,10 +70,11 @@ def _paint(ax: Axes, *, frames: Frames, row: Any, pieces: pd.DataFrame, quantity
     colour = theme.size_colour(frames.sizes, str(row.model))
     ax.plot(position, theme.rolling_mean(values, window), color=colour, label="time order")
     shuffled = pieces[pieces.run == control].dropna(subset=[quantity])
-    smooth = theme.rolling_mean(shuffled[quantity].to_numpy(), window)
+    raw = shuffled[quantity].to_numpy()
+    ax.plot(100 * shuffled.position_rank, raw, ".", color=theme.MUTED, alpha=0.3, markersize=2.5)
     ax.plot(
         100 * shuffled.position_rank,
-        smooth,
+        theme.rolling_mean(raw, window),
         color=theme.MUTED,
         linestyle=theme.DASHES[2],
         label="shuffled order",

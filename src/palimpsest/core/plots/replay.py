@@ -86,19 +86,23 @@ def _paint(
         ours = means[(means.model == model) & (means.policy_label == policy)]
         raw = runs[(runs.model == model) & (runs.policy_label == policy)]
         if len(ours):
-            line = "none" if fitted and place == 0 else theme.DASHES[place % len(theme.DASHES)]
-            look = {"color": theme.MUTED, "marker": "x", "linestyle": line}
-            if place == 0:
-                look["color"] = theme.size_colour(frames.sizes, model)
-                look["marker"] = theme.size_marker(frames.sizes, model)
+            look = _look(frames.sizes, model, place=place, joined=not (fitted and place == 0))
             _means(ax, ours, look=look, control="replay only (control)" if place == 0 else None)
-            ax.plot(
-                raw.replay_fraction, raw[column], ".", color=look["color"], alpha=0.55, markersize=3
-            )
+            dots = {"color": look["color"], "alpha": 0.55, "markersize": 3}
+            ax.plot(raw.replay_fraction, raw[column], ".", **dots)
     theme.replay_axis(ax, frames.replay_fractions)
     theme.few_ticks(ax)
     ax.set_ylabel(label)
     theme.legend_below(ax, columns=2 if len(labels) < 4 else 3)
+
+
+def _look(sizes: list[str], model: str, *, place: int, joined: bool) -> dict[str, Any]:
+    """Return how a policy's points look: the main one (place 0) in the size's colour."""
+    line = theme.DASHES[place % len(theme.DASHES)] if joined else "none"
+    if place > 0:
+        return {"color": theme.MUTED, "marker": "x", "linestyle": line}
+    colour, marker = theme.size_colour(sizes, model), theme.size_marker(sizes, model)
+    return {"color": colour, "marker": marker, "linestyle": line}
 
 
 def _means(ax: Axes, means: pd.DataFrame, *, look: dict[str, Any], control: str | None) -> None:
@@ -124,7 +128,7 @@ def _tolerance(ax: Axes, tolerance_nats: float) -> None:
 
 
 def _fit(ax: Axes, frames: Frames, means: pd.DataFrame) -> bool:
-    """Draw the law chosen for this size, with its band where it has an interval; say whether there is one."""
+    """Draw the law chosen for this size with its band, and say whether there is one."""
     model = str(means.model.iloc[0])
     name, curve = forgetting_curve(frames, model, int(means.n_params.iloc[0]))
     if curve.empty:

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from report_frames import frames, run, sweep
+
+from palimpsest.core.plots import svg, theme
+from palimpsest.core.plots.drawing import Drawing, Missing, Panel, sheet_columns
+from palimpsest.core.plots.every import FIGURES
+from palimpsest.core.plots.landscape import landscape, targets
+from palimpsest.core.plots.replay import forgetting
+
+
+def panel() -> Panel:
+    def paint(ax) -> None:  # type: ignore[no-untyped-def]
+        ax.plot([0, 1], [1, 2], color=theme.size_colour(["small"], "small"), label="line")
+        theme.legend_below(ax)
+
+    return Panel("A line", paint, 'from "one" to two')
+
+
+def test_an_inline_figure_takes_its_colours_from_the_page() -> None:
+    text = svg.inline_svg(panel().figure(), name="line", alt=panel().alt)
+    assert not [colour for colour in theme.DARK if colour in text]
+    assert "var(--c-0b6fb8)" in text and "var(--c-1d2733)" in text
+    assert 'role="img" aria-label="from &quot;one&quot; to two"' in text
+    assert "DejaVu" not in text
+
+
+def test_two_inline_figures_share_no_identifier() -> None:
+    names = [svg.inline_svg(panel().figure(), name=name, alt="") for name in ("a", "b")]
+    first, second = (set(re.findall(r'id="([^"]+)"', text)) for text in names)
+    assert first and not first & second
+
+
+def test_figures_are_drawn_the_same_twice() -> None:
+    def drawn() -> tuple[str, bytes, bytes]:
+        inline = svg.inline_svg(panel().figure(), name="a", alt="")
+        return inline, svg.paper_svg(panel().figure(), name="a"), svg.paper_png(panel().figure())
+
+    assert drawn() == drawn()
+
+
+def test_every_colour_has_a_dark_form_in_the_page() -> None:
+    css = svg.palette_css()
+    assert all(css.count(f"--c-{colour[1:]}:") == 3 for colour in theme.DARK)
+
+
+@pytest.mark.parametrize(("n_panels", "columns"), [(1, 1), (2, 2), (3, 3), (4, 2), (6, 3), (8, 4)])
+def test_a_sheet_is_wider_than_high(n_panels: int, columns: int) -> None:
+    assert sheet_columns([1] * n_panels) == columns
+
+
+def test_a_rolling_mean_uses_what_is_there_at_the_ends() -> None:
+    values = np.array([0.0, 3.0, 6.0, 9.0])
+    assert theme.rolling_mean(values, 3).tolist() == [1.5, 3.0, 6.0, 7.5]
+
+
+def test_a_size_keeps_its_colour_whatever_is_drawn() -> None:
+    study = frames([*sweep({0.0: 0.5}), run(model="large", n_params=10**6, run="l")])
+    assert study.sizes == ["small", "large"]
+    assert theme.size_colour(study.sizes, "large") == list(theme.SIZE_COLOURS)[1]
+
+
+def test_without_runs_every_figure_says_why_it_is_missing() -> None:
+    drawn = [figure(frames([])) for figure in FIGURES]
+    assert all(isinstance(one, Missing) and one.reason for one in drawn)
+
+
+def test_forgetting_has_a_panel_per_size_and_the_means_as_data() -> None:
+    drawing = forgetting(frames(sweep({0.0: 0.5, 0.5: 0.1})))
+    assert isinstance(drawing, Drawing)
+    assert [one.title for one in drawing.panels] == ["small, 100\u202fk parameters"]
+    assert drawing.data["mean"].tolist() == pytest.approx([0.5, 0.1])
+    assert "0.500" in drawing.panels[0].alt
+
+
+def test_the_landscape_is_drawn_as_change_from_the_smallest_rate() -> None:
+    keys = {"model": "small", "n_params": 100, "seed": 0, "replay_fraction": 0.0, "batch": 0}
+    points = pd.DataFrame(
+        [
+            {**keys, "measured_on": "same", "learning_rate": rate, "loss_nats": loss}
+            for rate, loss in ((1e-4, 5.0), (1e-3, 4.5), (1e-2, 6.0))
+        ]
+    )
+    drawing = landscape(frames([run()], landscape=points))
+    assert isinstance(drawing, Drawing)
+    assert drawing.data.change_nats.tolist() == [0.0, -0.5, 1.0]
+    assert "−0.500 nats at 1.0e-3" in drawing.panels[0].alt
+
+
+def test_targets_are_named_and_in_order() -> None:
+    rows = [
+        ("small", 100, 0, 0.0, "edge", np.nan, 1e-2, 0, 0, 8, 8),
+        ("small", 100, 0, 0.0, "decrease", 0.05, 1e-3, 0, 0, 8, 8),
+        ("small", 100, 0, 0.0, "best", np.nan, np.nan, 0, 0, 0, 8),
+    ]
+    table = pd.DataFrame(rows, columns=frames([]).rates.columns)
+    assert targets(table, "small").words.tolist() == ["5\u202f%", "edge"]

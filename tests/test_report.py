@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from report_frames import COLUMNS, NO_FITS
+from synthetic_tables import write_tables
+
+from palimpsest.faults import Fault
+from palimpsest.stages import report
+
+SIZES = {"tiny": 25_000, "small": 100_000}
+
+
+class Page(HTMLParser):
+    """Collects identifiers, links to them, what is loaded from elsewhere, and the verdicts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.loaded: list[str] = []
+        self.verdicts: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = {name: value or "" for name, value in attrs}
+        if "id" in values:
+            self.ids.append(values["id"])
+        if tag == "a":
+            self.links.append(values["href"])
+        if "src" in values or (tag == "link" and not values["href"].startswith("data:")):
+            self.loaded.append(tag)
+        classes = values.get("class", "").split()
+        if "badge" in classes:
+            self.verdicts.append(classes[1])
+
+
+def study(folder: Path) -> dict[str, Path]:
+    write_tables(folder / "tables", seed=1, sizes=SIZES)
+    (folder / "fits").mkdir()
+    (folder / "fits" / "fits.json").write_text(json.dumps(NO_FITS))
+    empty = pd.DataFrame(columns=COLUMNS["predictions"])
+    empty.to_csv(folder / "fits" / "predictions.csv", index=False)
+    return {"tables": folder / "tables", "fits": folder / "fits"}
+
+
+def built(inputs: dict[str, Path], out: Path) -> Path:
+    out.mkdir()
+    report.build({"title": "A study"}, inputs, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return study(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="module")
+def out(inputs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built(inputs, tmp_path_factory.mktemp("report") / "out")
+
+
+@pytest.fixture(scope="module")
+def page(out: Path) -> Page:
+    return Page((out / "index.html").read_text())
+
+
+def test_the_page_stands_alone(page: Page) -> None:
+    assert page.loaded == []
+    assert not [link for link in page.links if not link.startswith(("#", "figures/"))]
+
+
+def test_its_links_lead_somewhere(page: Page, out: Path) -> None:
+    assert len(page.ids) == len(set(page.ids))
+    assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
+    files = [link for link in page.links if link.startswith("figures/")]
+    assert files and all((out / link).stat().st_size > 0 for link in files)
+
+
+def test_it_answers_fourteen_questions_twice(page: Page) -> None:
+    assert len(page.verdicts) == 28  # in the overview, and each in its place
+    assert page.verdicts[:14] == page.verdicts[14:]
+    assert page.verdicts[1] == "no"  # the planted forgetting is beyond tolerance at any ratio
+    assert page.verdicts[2] == "yes"  # the planted learning falls with replay
+    assert page.verdicts[7] == "not-run"  # no shuffled control was planted
+
+
+def test_no_number_is_missing_in_words(out: Path) -> None:
+    text = re.sub(r"<(style|script).*?</\1>", "", (out / "index.html").read_text(), flags=re.S)
+    assert not re.search(r"\b(nan|None|NaN|inf)\b", text)
+
+
+def test_the_metrics_are_few_and_finite(out: Path) -> None:
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["n_runs"] == len(pd.read_csv(out.parent / "out" / "forgetting.csv"))
+    assert metrics["recommended_replay"] == {"small": 0.75, "tiny": 0.75}
+    assert len(metrics) <= 12
+
+
+def test_the_curve_has_a_row_per_plain_run(out: Path, inputs: dict[str, Path]) -> None:
+    curve = pd.read_csv(out / "forgetting.csv")
+    runs = pd.read_csv(inputs["tables"] / "runs.csv")
+    assert curve.forgetting_nats.sum() == pytest.approx(runs.forgetting_nats.sum())
+
+
+def test_the_same_tables_give_the_same_bytes(
+    inputs: dict[str, Path], out: Path, tmp_path: Path
+) -> None:
+    again = built(inputs, tmp_path / "again")
+    files = sorted(path.relative_to(out) for path in out.rglob("*") if path.is_file())
+    assert len(files) > 20
+    assert [
+        name for name in files if (out / name).read_bytes() != (again / name).read_bytes()
+    ] == []
+
+
+def test_a_study_without_runs_still_has_a_page(tmp_path: Path) -> None:
+    inputs = study(tmp_path / "study")
+    for path in sorted(inputs["tables"].glob("*")):
+        csv = path.suffix == ".csv"
+        table = (pd.read_csv(path) if csv else pd.read_parquet(path)).iloc[:0]
+        table.to_csv(path, index=False) if csv else table.to_parquet(path, index=False)
+    page = Page((built(inputs, tmp_path / "out") / "index.html").read_text())
+    assert set(page.verdicts) == {"not-run"}
+
+
+def test_a_missing_table_is_named(tmp_path: Path) -> None:
+    inputs = study(tmp_path / "study")
+    (inputs["tables"] / "memory.csv").unlink()
+    with pytest.raises(Fault, match=r"memory\.csv"):
+        built(inputs, tmp_path / "out")
