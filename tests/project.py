@@ -153,12 +153,12 @@ def copied(project: Project, folder: Path) -> Project:
 
 
 def kill(process: subprocess.Popen, *, group: bool) -> None:
-    """End a process, or it and all it started, as a power cut would."""
+    """End a living process, or it and all it started, as a power cut would."""
     if group:
         os.killpg(process.pid, signal.SIGKILL)
     else:
-        process.kill()
-    process.wait()
+        os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "it had ended before"
 
 
 def wait_until(there, *, seconds: float = 120.0) -> None:

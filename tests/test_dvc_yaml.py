@@ -169,14 +169,14 @@ EVERYTHING = {
             "sequence_length": 64,
             "n_batches": 5,
         },
-        "policy": {"kind": "fixed", "rate": 0.001},
+        "policy": {"kind": "fixed", "learning_rate": 0.001},
     },
     "chain": {
         "model": "neox-6k",
         "phases": [
             {"epochs": 2, "checkpoints": {"kind": "log", "count": 2}},
             {"replay_fraction": {"start": 0.5, "end": 0.1}, "carry_optimizer": True},
-            {"policy": {"kind": "cosine", "rate": 0.001}, "optimizer": {"kind": "sgd"}},
+            {"policy": {"kind": "cosine", "learning_rate": 0.001}, "optimizer": {"kind": "sgd"}},
         ],
     },
 }
@@ -240,9 +240,9 @@ OTHER: dict[str, object] = {  # leaves whose neighbour by rule would be no valid
 WITH_KIND = {  # another kind brings other fields
     "adamw": {"kind": "sgd"},
     "sgd": {"kind": "adamw"},
-    "hold": {"kind": "fixed", "rate": 0.002},
-    "fixed": {"kind": "fixed", "rate": 0.002},
-    "cosine": {"kind": "fixed", "rate": 0.002},
+    "hold": {"kind": "fixed", "learning_rate": 0.002},
+    "fixed": {"kind": "fixed", "learning_rate": 0.002},
+    "cosine": {"kind": "fixed", "learning_rate": 0.002},
     "log": {"kind": "final"},
     "chunks": {"kind": "chunks", "sequence_length": 32, "batch_tokens": 128},
     "questions": {"kind": "questions", "sequence_length": 64, "n_batches": 6},

@@ -39,7 +39,7 @@ def batch(step: int) -> Batch:
 def course(batches: Callable[[int], Batch], n_steps: int, **changes: Any) -> Course:
     settings: dict[str, Any] = {
         "policy": fixed.rate,
-        "policy_params": fixed.Params(kind="fixed", rate=RATE),
+        "policy_params": fixed.Params(kind="fixed", learning_rate=RATE),
         "stops": Settings(diverged_patience=None),
         "line": Line,
     }
@@ -127,7 +127,7 @@ def test_a_step_of_sgd_by_hand() -> None:
 
 
 def test_a_rate_below_the_resolution_of_fp32_is_rounded_away() -> None:
-    tiny = fixed.Params(kind="fixed", rate=1e-12)
+    tiny = fixed.Params(kind="fixed", learning_rate=1e-12)
     _, progress = run(n_steps=17, policy_params=tiny)
     shares = [entry["share_rounded_away"] for entry in progress.log]
     assert 0.9 < shares[0] <= 1.0
@@ -147,7 +147,7 @@ def test_a_policy_without_a_rate_ends_the_phase_before_its_first_update() -> Non
 
 
 def test_a_loss_that_is_not_finite_ends_the_phase_and_moves_nothing() -> None:
-    huge = fixed.Params(kind="fixed", rate=1e30)
+    huge = fixed.Params(kind="fixed", learning_rate=1e30)
     trainee, progress = run(n_steps=50, policy_params=huge)
     assert progress.stop_reason == "diverged"
     assert progress.n_steps == len(progress.log) < 50

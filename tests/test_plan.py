@@ -167,7 +167,7 @@ def test_epochs_share_their_beginning(project):
 
 
 def test_epochs_of_a_policy_that_needs_the_length_share_nothing(project):
-    cosine = {"kind": "cosine", "rate": 0.001}
+    cosine = {"kind": "cosine", "learning_rate": 0.001}
     plan = planned(only(x={"model": "neox-6k", "epochs": [1, 3], "policy": cosine}))
     assert len(plan.by_stage["train"]) == 1 + 3
 
@@ -321,7 +321,7 @@ def many(n_seeds: int) -> dict:
         "model": "neox-6k",
         "seed": list(range(n_seeds)),
         "replay_fraction": [0.0, 0.1, 0.25, 0.5, 0.75, 0.9],
-        "policy": {"kind": "fixed", "rate": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]},
+        "policy": {"kind": "fixed", "learning_rate": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]},
     }
     return only(many=runs)
 

@@ -52,19 +52,19 @@ def trajectory(module, params, count, **known):
 
 
 def test_fixed():
-    params = fixed.Params(kind="fixed", rate=1e-3)
+    params = fixed.Params(kind="fixed", learning_rate=1e-3)
     assert trajectory(fixed, params, 3) == [1e-3] * 3
-    assert fixed.label(params) == "fixed 1e-03"
+    assert fixed.label(params) == "fixed 0.001"
 
 
 def test_warmup_climbs_on_a_straight_line_and_stays():
-    params = warmup.Params(kind="warmup", start=1e-4, rate=5e-4, steps=4)
+    params = warmup.Params(kind="warmup", start=1e-4, learning_rate=5e-4, steps=4)
     expected = [1e-4, 2e-4, 3e-4, 4e-4, 5e-4, 5e-4]
     assert trajectory(warmup, params, 6) == pytest.approx(expected)
 
 
 def test_cosine_climbs_then_falls_to_its_final_rate_on_the_last_update():
-    params = cosine.Params(kind="cosine", rate=4e-3, final=0.0, warmup=1)
+    params = cosine.Params(kind="cosine", learning_rate=4e-3, final=0.0, warmup=1)
     # Update 1 is the top; 2 … 5 at cos 45°, 90°, 135°, 180°.
     expected = [2e-3, 4e-3, 2e-3 * (1 + 0.5**0.5), 2e-3, 2e-3 * (1 - 0.5**0.5), 0.0]
     assert trajectory(cosine, params, 6, n_steps=6) == pytest.approx(expected)
@@ -225,7 +225,7 @@ def test_labels_tell_settings_apart(module, settings, label):
 
 
 def test_unknown_and_impossible_settings_are_refused():
-    for mistake in ({"rate": -1.0}, {"rate": 1e-3, "rte": 1}, {}):
+    for mistake in ({"learning_rate": -1.0}, {"learning_rate": 1e-3, "rte": 1}, {}):
         with pytest.raises(ValidationError):
             fixed.Params(kind="fixed", **mistake)
     with pytest.raises(ValidationError):

@@ -15,7 +15,7 @@ from palimpsest.schedule import Schedule, Written, own, schedule
 STUDY = {
     "chains": {
         "model": ["neox-6k", "neox-25k"],
-        "policy": {"kind": "fixed", "rate": [1e-3, 1e-2]},
+        "policy": {"kind": "fixed", "learning_rate": [1e-3, 1e-2]},
         "epochs": [1, 3],
     },
     "phases": {

@@ -109,7 +109,7 @@ def test_an_epoch_goes_on_with_steps_tokens_moments_and_policy(bench: Bench, fir
 def test_a_cosine_and_a_changing_ratio_run_over_all_epochs(bench: Bench) -> None:
     """16 updates of 32 new tokens: the ratio climbs from 0 to 1/2, the rate falls to 0."""
     setting: dict[str, Any] = {
-        "policy": {"kind": "cosine", "rate": 1e-2},
+        "policy": {"kind": "cosine", "learning_rate": 1e-2},
         "replay_fraction": {"start": 0.0, "end": 0.5},
         "epochs": 2,
     }
@@ -148,7 +148,7 @@ def test_drift_is_measured_from_the_run_s_base(bench: Bench, first: Path) -> Non
 
 
 def test_a_run_may_start_from_an_earlier_checkpoint_of_the_base(bench: Bench) -> None:
-    start = bench.train("early", base_step=5, policy={"kind": "fixed", "rate": 1e-30})
+    start = bench.train("early", base_step=5, policy={"kind": "fixed", "learning_rate": 1e-30})
     assert (start / "step-00000008" / "model.safetensors").read_bytes() == (
         bench.base / "step-00000005" / "model.safetensors"
     ).read_bytes()

@@ -30,7 +30,7 @@ STREAM = {"kind": "chunks", "sequence_length": 16, "batch_tokens": 32, "n_new_to
 PHASE = {
     "stream": STREAM,
     "replay_fraction": 0.0,
-    "policy": {"kind": "fixed", "rate": 1e-2},
+    "policy": {"kind": "fixed", "learning_rate": 1e-2},
     "optimizer": OPTIMIZER,
     "carry_optimizer": False,
     "checkpoints": {"kind": "final"},

@@ -115,10 +115,12 @@ def test_a_wrong_params_file_stops_before_any_job_with_one_line(study):
 
 def test_a_dry_run_writes_nothing(study):
     study.set("fits.bootstrap", 150)
-    before = study.contents("runs", "results", ".work")
+    before, lock = study.contents("runs", "results", ".work"), study.lock()
     done = study.run("snakemake", "--dry-run")
-    assert "fits" in done.stdout
+    assert "fits" in done.stdout + done.stderr
+    study.run("palimpsest", "run", "--", "--dry-run")
     assert study.contents("runs", "results", ".work") == before
+    assert study.lock() == lock
 
 
 def test_a_lost_artifact_is_rebuilt_to_the_byte_when_its_stage_is_asked_for(study):

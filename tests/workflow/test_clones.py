@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from project import Project, copied
+from project import Project, copied, kill, wait_until
 
 pytestmark = pytest.mark.smoke
 
@@ -74,6 +74,17 @@ def test_a_pull_that_was_cut_short_is_completed_not_believed(clone):
     clone.run("snakemake", "stage_fits")
     assert clone.built_since(0) == Counter(fits=1)
     assert clone.contents("runs/fits") == before
+
+
+@pytest.mark.slow
+def test_a_killed_pull_is_completed_by_a_pull(clone, remote):
+    (clone.folder / ".work").mkdir()
+    process = clone.start("dvc", "pull")
+    wait_until(lambda: any((clone.folder / "runs" / "train").glob("*/meta.json")))
+    kill(process, group=True)
+    clone.run("dvc", "pull", "--quiet", "--force")
+    assert said_by(clone.run("snakemake"), "Nothing to be done")
+    assert clone.contents("runs") == remote.contents("runs")
 
 
 def test_without_any_pull_everything_is_asked_for(clone):

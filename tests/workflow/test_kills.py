@@ -4,20 +4,19 @@ import os
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from moments import MOMENTS, new_folder, outcome, rename
 from project import Project, copied, kill, wait_until
 
 pytestmark = pytest.mark.smoke
 
-BOTH = {"snakemake": ("snakemake",), "dvc": ("dvc", "repro")}
-
-
-def rename(study: Project) -> None:
-    """Change the study so that tables, fits and report are to be built, which cost no torch."""
-    study.edit("params.yaml", "  memory-high:", "  memory:")
+COMMANDS = {
+    "snakemake": ("snakemake",),
+    "dvc": ("dvc", "repro"),
+    "palimpsest": ("palimpsest", "run"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +26,6 @@ def undisturbed(smoke, tmp_path_factory) -> dict[str, bytes]:
     rename(study)
     study.run("snakemake")
     return outcome(study)
-
-
-def outcome(study: Project) -> dict[str, bytes]:
-    """Return all files that hang on the change, but the table of costs."""
-    return study.contents("runs/tables", "runs/fits", "runs/report", "results/report")
 
 
 def children(study: Project, words: str) -> list[int]:
@@ -47,29 +41,12 @@ def children(study: Project, words: str) -> list[int]:
     return found
 
 
-def new_folder(study: Project, below: str) -> Callable[[], bool]:
-    """Return a condition: there is a folder that was not there before."""
-    place = study.folder / below
-    before = set(place.glob("*"))
-    return lambda: bool(set(place.glob("*")) - before)
-
-
-MOMENTS = {  # something new in one of these folders tells how far the work is
-    "planned": ".work/batches/tables",
-    "tables begun": ".work/scratch/tables",
-    "tables built": "runs/tables",
-    "fits begun": ".work/scratch/fits",
-    "fits indexed": "runs/fits",
-    "results swapped": "results",
-}
-
-
 def disturbed(study: Project, command: tuple[str, ...], moment: str, *, group: bool) -> None:
     """Start a command and kill it at a moment; then let the same command complete."""
     (study.folder / ".work" / "scratch").mkdir(exist_ok=True)
     there = new_folder(study, MOMENTS[moment])
     process = study.start(*command)
-    wait_until(lambda: there() or process.poll() is not None)
+    wait_until(there)
     kill(process, group=group)
     study.run(*command)
 
@@ -86,7 +63,7 @@ def test_a_killed_command_is_completed_by_the_same_command(
     study, undisturbed, program, moment, group
 ):
     rename(study)
-    disturbed(study, BOTH[program], moment, group=group)
+    disturbed(study, COMMANDS[program], moment, group=group)
     assert outcome(study) == undisturbed
     assert not study.missing()
 
@@ -94,10 +71,10 @@ def test_a_killed_command_is_completed_by_the_same_command(
 @pytest.mark.slow
 @pytest.mark.parametrize("group", [True, False], ids=["with all it started", "alone"])
 @pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("program", BOTH)
+@pytest.mark.parametrize("program", COMMANDS)
 def test_a_command_killed_at_any_moment(study, undisturbed, program, moment, group):
     rename(study)
-    disturbed(study, BOTH[program], moment, group=group)
+    disturbed(study, COMMANDS[program], moment, group=group)
     assert outcome(study) == undisturbed
 
 
@@ -106,7 +83,7 @@ def test_killed_and_changed_back_the_old_results_stand(study):
     rename(study)
     there = new_folder(study, MOMENTS["fits indexed"])
     process = study.start("snakemake")
-    wait_until(lambda: there() or process.poll() is not None)
+    wait_until(there)
     kill(process, group=True)
     study.edit("params.yaml", "  memory:", "  memory-high:")
     study.run("snakemake")
@@ -123,7 +100,7 @@ def test_a_killed_training_resumes_to_the_byte(study, monkeypatch):
     study.run("rm", "-r", str(lost))
     scratch = study.folder / ".work" / "scratch" / "train" / lost.name
     process = study.start("snakemake", "stage_train")
-    wait_until(lambda: list(scratch.glob("*/resume.pt")) or process.poll() is not None)
+    wait_until(lambda: any(scratch.glob("*/resume.pt")))
     for worker in children(study, "palimpsest.worker build train"):
         os.kill(worker, signal.SIGKILL)
     assert process.wait() != 0

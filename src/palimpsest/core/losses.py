@@ -29,8 +29,8 @@ LOGITS_PER_MICRO_BATCH = {"cpu": 2**22, "cuda": 2**28}
 class Packed:
     """One micro-batch: `row_index` says which of the given rows stands where."""
 
-    inputs_BT: Tensor  # noqa: N815
-    targets_BT: Tensor  # noqa: N815
+    inputs_BT: Tensor
+    targets_BT: Tensor
     row_index: tuple[int, ...]
     n_tokens: int
 

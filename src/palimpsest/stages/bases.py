@@ -88,7 +88,7 @@ def _course(spec: Spec, tokens: NDArray[np.integer[Any]]) -> Course:
         policy=cosine.rate,
         policy_params=cosine.Params(
             kind="cosine",
-            rate=highest,
+            learning_rate=highest,
             final=highest * spec["final_learning_rate_fraction"],
             warmup=round(n_steps * spec["warmup_fraction"]),
         ),

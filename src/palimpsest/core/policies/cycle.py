@@ -23,7 +23,7 @@ class Params(BaseModel, extra="forbid", frozen=True):
 
 def label(params: Params) -> str:
     """Name the policy in tables and figures."""
-    return f"cycle {params.low:.0e} to {params.high:.0e} per {params.period}"
+    return f"cycle {params.low:g} to {params.high:g} per {params.period}"
 
 
 def rate(params: Params, memory: dict[str, Any], step: Step) -> float:

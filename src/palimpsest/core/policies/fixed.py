@@ -13,17 +13,17 @@ NEEDS_LENGTH = False
 
 
 class Params(BaseModel, extra="forbid", frozen=True):
-    """`rate`: the learning rate."""
+    """`learning_rate`: the learning rate."""
 
     kind: Literal["fixed"]
-    rate: float = Field(gt=0, description="learning rate of every update")
+    learning_rate: float = Field(gt=0, description="learning rate of every update")
 
 
 def label(params: Params) -> str:
     """Name the policy in tables and figures."""
-    return f"fixed {params.rate:.0e}"
+    return f"fixed {params.learning_rate:g}"
 
 
 def rate(params: Params, memory: dict[str, Any], step: Step) -> float:
     """Return the rate."""
-    return params.rate
+    return params.learning_rate

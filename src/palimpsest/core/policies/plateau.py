@@ -35,7 +35,7 @@ class Params(BaseModel, extra="forbid", frozen=True):
 
 def label(params: Params) -> str:
     """Name the policy in tables and figures."""
-    return f"plateau from {params.start:.0e} by {params.factor:g}"
+    return f"plateau from {params.start:g} by {params.factor:g}"
 
 
 def rate(params: Params, memory: dict[str, Any], step: Step) -> float:
