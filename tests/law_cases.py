@@ -58,7 +58,7 @@ CASES: dict[str, tuple[Inputs, dict[str, float]]] = {
         {"A": 2.0, "offset": -0.05, "beta": 0.4, "alpha": 0.5, "B": 90.0},
     ),
     "replay-share": (grid(p=RATIOS), SHARE),
-    "replay-exponential": (grid(p=RATIOS), {"F_inf": 0.1, "F_0": 1.2, "k": 6.0}),
+    "replay-exponential": (grid(p=RATIOS), {"F_0": 1.2, "k": 6.0}),
     "replay-line": (grid(p=RATIOS), {"a": 0.8, "b": -0.1}),
     "replay-size": (grid(p=RATIOS, N=SIZES), SHARE | {"g": 0.07}),
     "d-cpt": (

@@ -121,7 +121,7 @@ def test_no_model():
 @pytest.mark.parametrize("seed", [-1, 1.5, True, "one"])
 def test_a_seed_that_is_none(seed):
     line = fault(x={"model": "small", "seed": seed})
-    assert line == f"experiments.x.seed: expected a whole number from 0, got {seed!r}"
+    assert line == f"experiments.x.seed: expected a whole number from 0 to 2^31 - 1, got {seed!r}"
 
 
 def test_an_unknown_field_names_the_nearest():

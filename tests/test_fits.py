@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from synthetic_tables import FORGET, RATE, forgetting, target_rate, write_tables
 
+from palimpsest.core.laws.study.entry import plain_runs, pooled_noise
 from palimpsest.stages import fits
 
 QUICK = ["power", "replay-share", "replay-exponential", "replay-size", "replay-line"]
@@ -145,6 +146,18 @@ def test_missing_and_repeated_rows_are_named(tmp_path: Path) -> None:
     reason = run_stage(tmp_path)["fits"]["forgetting/log-linear/tiny"]["reason"]
     assert "rows without a number left out" in reason
     assert "7 repeated rows left out" in reason
+
+
+def test_the_same_training_with_other_checkpoints_is_no_second_seed() -> None:
+    way = {"model": "m", "policy_label": "p", "replay_fraction": 0.0, "stream": "chunks"}
+    way |= {"order": "time", "repeats": 1, "epochs": 1, "n_phases": 1}
+    rows = [("a", 0, 1.0), ("again", 0, 1.0), ("b", 1, 3.0)]
+    runs = pd.DataFrame([way | {"run": run, "seed": seed, "y": y} for run, seed, y in rows])
+    noise = pooled_noise(runs, "y")
+    assert noise is not None
+    assert noise.n_free == 1
+    assert noise.sigma == pytest.approx(2**0.5)  # of 1 and 3
+    assert list(plain_runs(runs).run) == ["a", "b"]
 
 
 def test_built_twice_the_files_are_the_same(tmp_path: Path) -> None:

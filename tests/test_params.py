@@ -117,6 +117,24 @@ ONE_LINE = {
         "study.yaml: evals.task_dir: must be a path below the project's root, so that a clone "
         "finds it (got '../tasks')",
     ),
+    "a decrease of nothing": (
+        "probe/decreases",
+        [0.0, 0.05],
+        "study.yaml: probe.decreases: must be different shares below 1, none of them 0 "
+        "(got [0.0, 0.05])",
+    ),
+    "rates that fall": (
+        "probe/rates",
+        {"lowest": 1.0, "highest": 0.1},
+        "study.yaml: probe.rates: lowest 1 is not below highest 0.1 "
+        "(got {'highest': 0.1, 'lowest': 1.0})",
+    ),
+    "no task": (
+        "evals/tasks",
+        [],
+        "study.yaml: evals.tasks: Tuple should have at least 1 item after validation, not 0 "
+        "(got [])",
+    ),
     "unknown law": (
         "fits/laws",
         ["powre"],
@@ -178,6 +196,7 @@ def test_text_that_only_begins_like_a_number_stays_text(load):
         ("a: [1", "study.yaml: not YAML: "),
         ("", "study.yaml: expected sections such as corpora: and experiments:"),
         ("- 1\n- 2\n", "study.yaml: expected sections such as corpora: and experiments:"),
+        ("? [a]\n: b\n", "study.yaml: not YAML: "),
     ],
 )
 def test_what_is_no_mapping_is_refused_in_one_line(load, text, end):
@@ -195,8 +214,24 @@ def test_a_key_written_twice_is_refused(load):
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(Fault, match=r"none\.yaml: there is no such file"):
-        P.load(tmp_path / "none.yaml")
+    for path in (tmp_path / "none.yaml", tmp_path):
+        with pytest.raises(Fault, match=rf"{path}: there is no such file"):
+            P.load(path)
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "study.yaml").write_bytes(b"a: \xff")
+    with pytest.raises(Fault, match=r"study\.yaml: not UTF-8 text: invalid start byte at byte 3"):
+        P.load(tmp_path / "study.yaml")
+
+
+def test_a_section_named_by_a_number_is_refused(load):
+    assert "study.yaml: 1" in fault(load, smallest() | {1: {}})
+
+
+def test_a_study_without_experiments_is_refused(load):
+    line = fault(load, smallest() | {"experiments": {}})
+    assert line.startswith("study.yaml: experiments: Dictionary should have at least 1 item")
 
 
 def test_parameters_are_frozen(load):

@@ -64,7 +64,7 @@ def run(
 def plan(params: ParamsOption = PARAMS, as_json: JsonOption = False) -> None:
     """Show how much there is to compute: artifacts, batches, tokens, operations, bytes, hours.
 
-    Example: palimpsest plan --params studies/full.yaml
+    Example: palimpsest plan --params studies/smoke.yaml
     """
     from palimpsest.overview import costs_table, estimate
 

@@ -77,7 +77,7 @@ def _run(params: P.Params, *, point: dict[str, Any], where: str, parsed: dict[st
     if "phases" in point and own:
         raise Fault(f"{where}.{next(iter(own))}: with phases:, put it into one of them")
     model = point.get("model")
-    if model not in params.models.sizes:
+    if not isinstance(model, str) or model not in params.models.sizes:
         raise Fault(f"{where}.model: no size {model!r}; known: {', '.join(params.models.sizes)}")
     return Run(
         experiment=where.removeprefix("experiments."),
@@ -89,8 +89,8 @@ def _run(params: P.Params, *, point: dict[str, Any], where: str, parsed: dict[st
 
 
 def _seed(seed: Any, where: str) -> int:
-    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        raise Fault(f"{where}.seed: expected a whole number from 0, got {seed!r}")
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**31:
+        raise Fault(f"{where}.seed: expected a whole number from 0 to 2^31 - 1, got {seed!r}")
     return seed
 
 

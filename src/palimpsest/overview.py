@@ -67,8 +67,10 @@ def stand(params_file: Path) -> dict[str, Any]:
 
 def _stage_stand(to_do: Schedule, stage: str) -> dict[str, Any]:
     wanted = to_do.plan.by_stage[stage]
-    here = {path.name for path in (store.RUNS / stage).glob("*") if path.is_dir()}
-    attic = {path.name for path in (store.ATTIC / stage).glob("*")}
+    here, attic = (
+        {path.name for path in (place / stage).glob("*") if store.whole(path)}
+        for place in (store.RUNS, store.ATTIC)
+    )
     missing = to_do.missing(stage)
     older = [_meta(stage, name) for name in sorted((here | attic) - set(wanted))] if missing else []
     return {

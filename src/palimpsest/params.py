@@ -30,6 +30,12 @@ def _relative(path: str) -> str:
     return path
 
 
+def _decreases(asked: tuple[float, ...]) -> tuple[float, ...]:
+    if len(set(asked)) < len(asked) or any(share == 0 or share >= 1 for share in asked):
+        raise ValueError("must be different shares below 1, none of them 0")
+    return asked
+
+
 ProjectPath = Annotated[str, AfterValidator(_relative)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -135,13 +141,19 @@ class Rates(Closed):
     highest: float = Field(1e-1, gt=0)
     points: int = Field(13, ge=2)
 
+    @model_validator(mode="after")
+    def _rising(self) -> Rates:
+        if self.lowest >= self.highest:
+            raise ValueError(f"lowest {self.lowest:g} is not below highest {self.highest:g}")
+        return self
+
 
 class Probe(Closed):
     """What is measured on a base before training: the learning-rate landscape."""
 
     batches: int = Field(8, ge=1, description="batches over which medians and quartiles are taken")
     warm_steps: int = Field(0, ge=0, description="steps that warm the moments before the probe")
-    decreases: tuple[float, ...] = Field(
+    decreases: Annotated[tuple[float, ...], AfterValidator(_decreases)] = Field(
         (0.01, 0.05, 0.1), description="asked relative decreases of the loss in one step"
     )
     rates: Rates = Rates()
@@ -182,7 +194,7 @@ class Evals(Closed):
     """Benchmarks by lm-eval."""
 
     task_dir: ProjectPath = Field("data/tasks", description="folder of task files")
-    tasks: tuple[str, ...] = Field(description="task names")
+    tasks: tuple[str, ...] = Field(min_length=1, description="task names")
     limit: int | None = Field(None, gt=0, description="items per task; null: all")
     batch_size: int = Field(32, gt=0)
     seeds: tuple[Seed, ...] = Field((0,), description="seeds whose final weights are evaluated")
@@ -212,7 +224,7 @@ class Params(Closed):
     optimizer: Optimizer = Optimizer()
     probe: Probe = Probe()
     phase: dict[str, Any] = Field({}, description="defaults of every phase")
-    experiments: dict[str, dict[str, Any]]
+    experiments: dict[str, dict[str, Any]] = Field(min_length=1, description="axes of the runs")
     recall: Recall = Recall()
     evals: Evals
     fits: Fits
@@ -226,7 +238,7 @@ def load(path: Path) -> Params:
     """
     raw = _read(path)
     try:
-        params = Params(**raw)
+        params = Params.model_validate(raw)
     except ValidationError as error:
         raise Fault("\n".join(_lines(error, str(path), Params))) from None
     _check_names(params, path)
@@ -260,7 +272,7 @@ def plug_ins(package: str) -> list[str]:
 def parse(model: type[BaseModel], values: dict[str, Any], where: str) -> BaseModel:
     """Validate one section against its type; a Fault says where it stands."""
     try:
-        return model(**values)
+        return model.model_validate(values)
     except ValidationError as error:
         raise Fault("\n".join(_lines(error, where, model, joint="."))) from None
 
@@ -268,8 +280,10 @@ def parse(model: type[BaseModel], values: dict[str, Any], where: str) -> BaseMod
 def _read(path: Path) -> dict[str, Any]:
     try:
         raw = yaml.load(path.read_text("utf-8"), _Reader)
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         raise Fault(f"{path}: there is no such file") from None
+    except UnicodeDecodeError as error:
+        raise Fault(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from None
     except yaml.YAMLError as error:
         raise Fault(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
@@ -283,6 +297,8 @@ class _Reader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue  # SafeLoader says where a list or mapping stands as a key
             if key.value in seen:
                 fault = f"{key.value!r} is written twice"
                 raise yaml.constructor.ConstructorError(None, None, fault, key.start_mark)

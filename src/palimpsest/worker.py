@@ -1,7 +1,7 @@
 """One process, many artifacts: skip what exists, build the rest in scratch, commit by rename.
 
-Called by the rules: `python -m palimpsest.worker build STAGE BATCH`, `index STAGE KEY`, `publish
-KEY`. It reads what the planner wrote down and never params.yaml.
+Called by the rules: `python -m palimpsest.worker build STAGE BATCH`, `index STAGE KEY`, `tidy STAGE
+KEY`, `publish KEY`. It reads what the planner wrote down and never params.yaml.
 """
 
 from __future__ import annotations

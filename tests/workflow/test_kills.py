@@ -96,7 +96,7 @@ def test_a_killed_training_resumes_to_the_byte(study, monkeypatch):
     """Lose one trained phase, kill the worker that rebuilds it once it saved, and go on."""
     monkeypatch.setenv("PALIMPSEST_SAVE_SECONDS", "0")
     n_before, before = len(study.ledger()), study.contents("runs/train")
-    lost = next((study.folder / "runs" / "train").glob("neox-25k_hold*_r0.5_*"))
+    lost = next((study.folder / "runs" / "train").glob("*_fixed0.01_r0_x2_*"))
     study.run("rm", "-r", str(lost))
     scratch = study.folder / ".work" / "scratch" / "train" / lost.name
     process = study.start("snakemake", "stage_train")

@@ -1,6 +1,7 @@
 """The smoke study as it was built: complete, and with the numbers that it must have."""
 
 import csv
+import json
 from collections import Counter, defaultdict
 
 import pytest
@@ -36,6 +37,12 @@ def test_a_page_and_its_tables_are_there_to_open(smoke):
     results = smoke.folder / "results" / "report"
     assert (results / "index.html").stat().st_size > 10_000
     assert (results / "tables" / "runs.csv").exists()
+
+
+def test_every_training_takes_steps(smoke):
+    phases = (smoke.folder / "runs" / "train").glob("*/phase.json")
+    reasons = {file.parent.name: json.loads(file.read_text())["stop_reason"] for file in phases}
+    assert set(reasons.values()) == {"epochs"}, reasons
 
 
 def test_two_seeds_differ_at_every_replay_ratio(smoke):

@@ -9,7 +9,7 @@ import pkgutil
 from palimpsest.core.laws.form import Law
 from palimpsest.faults import Fault
 
-MACHINERY = {"fitting", "form", "intervals", "judging", "points", "projection", "solver", "starts"}
+MACHINERY = {"fitting", "form", "intervals", "points", "projection", "solver", "starts"}
 MACHINERY |= {"study", "summary", "validation"}
 
 

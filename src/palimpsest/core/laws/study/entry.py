@@ -122,13 +122,25 @@ def plain_runs(runs: pd.DataFrame) -> pd.DataFrame:
     mixed = runs[(runs.replay_fraction < 1) & (runs.n_phases == 1) & (runs.order == "time")]
     if mixed.empty:
         return mixed
+    mixed = one_per_seed(mixed)
     way = mixed.groupby(WAY).run.transform("nunique")
     return mixed[way == way.max()]
 
 
+def one_per_seed(runs: pd.DataFrame) -> pd.DataFrame:
+    """Keep one run of each setting and seed, the one with the most rows.
+
+    Runs that differ in their checkpoints alone are the same training: the second is no replicate.
+    """
+    n_rows = runs.groupby("run").run.transform("size")
+    ranked = runs.assign(n_rows=n_rows).sort_values(["n_rows", "run"], ascending=[False, True])
+    kept = ranked.drop_duplicates([*SETTING, "seed"]).run
+    return runs[runs.run.isin(kept)]
+
+
 def pooled_noise(runs: pd.DataFrame, column: str) -> Noise | None:
     """Estimate how far runs of one setting lie apart, over all settings run more than once."""
-    known = runs.dropna(subset=[column]).drop_duplicates("run")
+    known = one_per_seed(runs.dropna(subset=[column]).drop_duplicates("run"))
     away = known[column] - known.groupby(SETTING)[column].transform("mean")
     n_free = len(known) - known.groupby(SETTING).ngroups
     total = float((away**2).sum())

@@ -36,7 +36,7 @@ def front(
 ) -> dict[str, Any]:
     """Return one front: its settings (means over seeds), members, knee and hypervolume."""
     settings = group.groupby(SETTING, as_index=False).agg(
-        learning_nats=("learning_nats", "mean"), loss=(loss, "mean"), n_seeds=("run", "nunique")
+        learning_nats=("learning_nats", "mean"), loss=(loss, "mean"), n_seeds=("seed", "nunique")
     )
     learning, lost = settings.learning_nats.to_numpy(), settings.loss.to_numpy()
     noise = pooled_noise(runs, "learning_nats"), pooled_noise(runs, loss)
