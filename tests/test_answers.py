@@ -31,7 +31,7 @@ def test_numbers_are_written_for_people(text: str, expected: str) -> None:
 
 
 def test_a_single_seed_borrows_the_spread_of_repeated_settings() -> None:
-    table = pd.DataFrame({"cell": ["a", "a", "b"], "x": [1.0, 3.0, 5.0]})
+    table = pd.DataFrame({"cell": ["a", "a", "b"], "seed": [0, 1, 0], "x": [1.0, 3.0, 5.0]})
     cells = over_seeds(table, "x", by=["cell"]).set_index("cell")
     sd = 2**0.5  # of 1 and 3
     assert cells.loc["a", "high"] - cells.loc["a", "mean"] == pytest.approx(T_1 * sd / 2**0.5)
@@ -39,8 +39,11 @@ def test_a_single_seed_borrows_the_spread_of_repeated_settings() -> None:
 
 
 def test_nothing_repeated_gives_no_interval() -> None:
-    cells = over_seeds(pd.DataFrame({"cell": ["a", "b"], "x": [1.0, 2.0]}), "x", by=["cell"])
-    assert cells.low.isna().all() and cells.high.isna().all()
+    table = pd.DataFrame({"cell": ["a", "b"], "seed": [0, 0], "x": [1.0, 2.0]})
+    twice = pd.concat([table, table])  # the same training again is no second seed
+    for frame in (table, twice):
+        cells = over_seeds(frame, "x", by=["cell"])
+        assert cells.low.isna().all() and cells.high.isna().all()
 
 
 def test_mean_interval_of_three_values() -> None:
@@ -103,16 +106,21 @@ def test_without_a_second_seed_the_cost_is_not_decidable() -> None:
 
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
-    [(-0.9, -0.3, "yes"), (-0.1, 0.1, "no"), (-0.5, 0.3, "not decidable")],
+    [(-0.7, -0.5, "yes"), (-0.05, 0.05, "no"), (-0.5, 0.3, "not decidable")],
 )
 def test_order_memory(low: float, high: float, verdict: str) -> None:
     ends = {f"{name}_nats{end}": 0.1 for name in ("primacy", "recency") for end in ("", "_low")}
     ends |= {f"{name}_nats_high": 0.2 for name in ("primacy", "recency")}
     fifths = {f"F_after_fifth_{k}": 0.1 * k for k in range(1, 6)}
     row = {"control_run": "s", "order_memory": (low + high) / 2, "low": low, "high": high}
-    table = pd.DataFrame([{"run": "t", **row, **ends, **fifths}])
-    study = [run(run="t"), run(run="s", order="shuffled")]
+    runs = [run(run=f"t{seed}", seed=seed) for seed in range(3)]
+    table = pd.DataFrame(
+        {"run": f"t{seed}", **row, **ends, **fifths, "order_memory": value}
+        for seed, value in enumerate((low, (low + high) / 2, high))
+    )
+    study = [*runs, run(run="s", order="shuffled")]
     assert memory.order(frames(study, memory=table)).verdict == verdict
+    assert memory.order(frames(study, memory=table[:2])).verdict == "not decidable"
 
 
 @pytest.mark.parametrize(
@@ -140,13 +148,20 @@ def test_rates_against_size(kappa: dict[str, float | None], verdict: str) -> Non
 def test_the_knee_is_the_setting_beyond_the_chord() -> None:
     points = {0.0: (1.0, 1.0), 0.25: (0.9, 0.2), 0.5: (0.5, 0.1), 0.75: (0.4, 0.3)}
     study = [
-        run(replay_fraction=ratio, learning_nats=learned, forgetting_nats=forgot)
+        run(
+            replay_fraction=ratio,
+            seed=seed,
+            learning_nats=learned + 0.001 * seed,
+            forgetting_nats=forgot - 0.001 * seed,
+        )
         for ratio, (learned, forgot) in points.items()
+        for seed in (-1, 1)
     ]
     answer = policies.knee(frames(study))
     assert answer.verdict == "yes"
     assert answer.rows == (("small", "hold 5 %", "25\u202f%", "0.900", "+0.200"),)
-    assert policies.knee(frames(study[:2])).verdict == "not decidable"
+    assert policies.knee(frames(study[:4])).verdict == "not decidable"  # two settings: no knee
+    assert policies.knee(frames(study[::2])).verdict == "not decidable"  # one seed each
 
 
 def test_one_clock_makes_one_curve() -> None:

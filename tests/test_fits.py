@@ -28,7 +28,8 @@ def no_numpy_warnings():
 def run_stage(folder: Path, **spec: Any) -> dict[str, Any]:
     out = folder / "out"
     out.mkdir()
-    options = {"laws": QUICK, "bootstrap": 100, "seed": 0, "tolerance_nats": 0.05}
+    options = {"laws": QUICK, "bootstrap": 100, "confidence": 0.95, "seed": 0}
+    options |= {"tolerance_nats": 0.05}
     fits.build({**options, **spec}, {"tables": folder}, out)
     found: dict[str, Any] = json.loads((out / "fits.json").read_text())
     return found

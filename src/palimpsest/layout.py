@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,10 @@ from palimpsest.faults import Fault
 
 if TYPE_CHECKING:
     from palimpsest.plan import Artifact, Inputs, Plan
+
+
+UNPACKED = 7.3  # bytes of text per byte of the xz files in data/
+OWN_COLUMNS = ("kind", "order", "repeats", "cycles")
 
 
 class Layout:
@@ -41,7 +46,8 @@ class Layout:
             role: self._tokens_of(role, {"text": text})
             for role, text in (("original", original), ("new", new))
         }
-        self.n_new_tokens = Path(corpora.new.path).stat().st_size * 4 / costs.BYTES_PER_NEW_TOKEN
+        n_bytes = UNPACKED * Path(corpora.new.path).stat().st_size
+        self.n_new_tokens = n_bytes / costs.BYTES_PER_NEW_TOKEN
         self.entries: dict[str, dict[str, Any]] = {}
         self.probes: dict[str, dict[str, Any]] = {}
         self.lists: dict[str, dict[Artifact, int]] = {
@@ -50,6 +56,7 @@ class Layout:
 
     def run(self, run: Run) -> None:
         """Lay out one run: base, probes, one training artifact per epoch, then what is measured."""
+        _check(run)
         base = self.base(run.model, run.seed)
         chain, phases, before = [], [], base
         for phase in run.phases:
@@ -165,7 +172,8 @@ class Layout:
 
     def ends(self) -> None:
         """Lay out what reads all runs: one table, the laws, the report."""
-        spec = {"runs": list(self.entries.values()), "probes": list(self.probes.values())}
+        entries = [self.entries[name] for name in sorted(self.entries)]
+        spec = {"runs": entries, "probes": list(self.probes.values())}
         inputs: Inputs = {role: list(members) for role, members in self.lists.items()}
         tables = self.add("tables", "tables", spec, inputs)
         fits = self.add(
@@ -237,8 +245,27 @@ class Layout:
             "phase": phase.model_dump(mode="json"),
             "epochs": phase.epochs,
             "n_phases": len(run.phases),
-            "label": _policy_label(phase),
+            "label": self._setting_label(run),
         }
+
+    def _setting_label(self, run: Run) -> str:
+        """Return policy and whatever else sets a run apart from the study's defaults.
+
+        Replay, order, repeats and epochs have columns of their own in the tables.
+        """
+        phase = run.phases[-1]
+        defaults = self.params.phase | {"optimizer": self.params.optimizer.model_dump()}
+        optimizer = defaults["optimizer"] | self.params.phase.get("optimizer", {})
+        own = dict(_differences(optimizer, phase.optimizer.model_dump()))
+        usual = self.params.phase.get("stream", {})
+        if usual.get("kind") == phase.stream["kind"]:
+            own |= dict(_differences({**phase.stream, **usual}, phase.stream))
+        own |= {"base step": run.base_step} if run.base_step != "final" else {}
+        if isinstance(phase.replay_fraction, Changing):
+            ends = phase.replay_fraction
+            own |= {"replay": f"{ends.start:g} to {ends.end:g}"}
+        shown = {name: value for name, value in own.items() if name not in OWN_COLUMNS}
+        return ", ".join([_policy_label(phase), *(f"{n} {v}" for n, v in sorted(shown.items()))])
 
     def _place(self, role: str, artifact: Artifact) -> int:
         return self.lists[role].setdefault(artifact, len(self.lists[role]))
@@ -264,7 +291,7 @@ class Layout:
 
 
 def _hashes(files: list[Path]) -> dict[str, str]:
-    return {file.as_posix(): _hash(file) for file in files if file.is_dir() is False}
+    return {file.as_posix(): _hash(file) for file in files if not file.is_dir()}
 
 
 def _task_files(folder: Path) -> list[Path]:
@@ -279,6 +306,25 @@ def _hash(file: Path) -> str:
         return store.sha256(file)[:16]
     except FileNotFoundError:
         raise Fault(f"{file}: named in params.yaml, but there is no such file") from None
+
+
+def _check(run: Run) -> None:
+    """Refuse what no stage could do, before any job runs."""
+    for phase in run.phases:
+        orders = {phase.stream.get("order"), phase.stream.get("replay_order")}
+        if needing := orders & {"easy-first", "hard-first"}:
+            raise Fault(
+                f"experiments.{run.experiment}.stream: order {needing.pop()} needs the base's loss "
+                "per piece, which no stage measures yet; take time, shuffled, reversed or cyclic"
+            )
+    if run.phases[0].carry_optimizer:
+        raise Fault(
+            f"experiments.{run.experiment}.carry_optimizer: the first phase has no moments to carry"
+        )
+
+
+def _differences(usual: dict[str, Any], own: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    yield from ((name, value) for name, value in own.items() if usual.get(name) != value)
 
 
 def _probe_replay(phase: Phase) -> float:

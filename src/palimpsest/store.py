@@ -88,7 +88,7 @@ def whole(folder: Path) -> bool:
         listed = (folder / FILES).read_text("utf-8").split("\n")
         sizes = (line.split(" ", 1) for line in listed if line)
         return all((folder / name).stat().st_size == int(size) for size, name in sizes)
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return False
 
 

@@ -53,11 +53,7 @@ def disturbed(study: Project, command: tuple[str, ...], moment: str, *, group: b
 
 @pytest.mark.parametrize(
     ("program", "moment", "group"),
-    [
-        ("snakemake", "tables begun", True),
-        ("snakemake", "tables built", False),
-        ("dvc", "fits begun", False),
-    ],
+    [("snakemake", "tables begun", True), ("dvc", "tables built", False)],
 )
 def test_a_killed_command_is_completed_by_the_same_command(
     study, undisturbed, program, moment, group

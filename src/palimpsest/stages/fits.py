@@ -11,7 +11,6 @@ from typing import Any
 
 import pandas as pd
 
-from palimpsest.core.laws import names
 from palimpsest.core.laws.study.advice import advice
 from palimpsest.core.laws.study.bases import base_fits
 from palimpsest.core.laws.study.curves import joint_fits, run_curves
@@ -30,11 +29,11 @@ N_PARTS = 8
 def build(spec: dict[str, Any], inputs: dict[str, Any], out: Path) -> None:
     """Fit all that the tables support and write the results into `out`."""
     options = Options(
-        laws=tuple(spec.get("laws") or names()),
-        n_draws=int(spec.get("bootstrap", 1000)),
-        confidence=float(spec.get("confidence", 0.95)),
-        seed=int(spec.get("seed", 0)),
-        tolerance_nats=float(spec.get("tolerance_nats", 0.05)),
+        laws=tuple(spec["laws"]),
+        n_draws=int(spec["bootstrap"]),
+        confidence=float(spec["confidence"]),
+        seed=int(spec["seed"]),
+        tolerance_nats=float(spec["tolerance_nats"]),
     )
     tables = read_tables(Path(inputs["tables"]))
     entries, answers = fit_all(tables, options)

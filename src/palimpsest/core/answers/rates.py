@@ -9,7 +9,7 @@ from palimpsest.core.answers.answer import Answer, Question, decide
 from palimpsest.core.answers.fitted import parameter, reason
 from palimpsest.core.answers.frames import Frames, each
 from palimpsest.core.answers.numbers import between, count, percent, plain, rate
-from palimpsest.core.answers.seeds import mean_interval
+from palimpsest.core.answers.seeds import mean_interval, over_seeds
 
 BY_SIZE = Question(
     1,
@@ -31,14 +31,16 @@ NEVER = Question(
     6,
     words="What happens beyond the edge, and are there sensible rates that never learn?",
     asked="Are there rates below the edge at which a run learns nothing?",
-    rule="Needs runs at three or more rates in one size. Yes when a run below its size's median "
-    "edge learned less than 0.01 nats on unseen episodes, else no.",
+    rule="Needs runs at three or more rates in one size. A setting below its size's median edge "
+    "learned nothing when the upper 95 % bound of its learning on unseen episodes is below 0.01 "
+    "nats. Yes when there is one; no when the lower bounds of all lie above.",
     figures=("landscape",),
 )
 FLAT_EXPONENT = 0.05
 RATE_FIT = "rate/decrease/r=0"
 FEW_STEPS = 0.05
 NOTHING_LEARNED_NATS = 0.01
+SETTING = ["model", "policy_label", "replay_fraction", "order", "repeats", "epochs", "n_steps"]
 
 
 def by_size(frames: Frames) -> Answer:
@@ -105,16 +107,18 @@ def never_learn(frames: Frames) -> Answer:
     if runs.empty or rounded.groupby(runs.model).nunique().max() < 3:
         return NEVER.not_run("runs at three or more rates in one size with a known edge")
     below, beyond = runs[runs.learning_rate <= runs.edge], runs[runs.learning_rate > runs.edge]
-    idle = below[below.learning_nats < NOTHING_LEARNED_NATS]
+    settings = over_seeds(below, "learning_nats", by=SETTING)
+    idle = settings[settings.high < NOTHING_LEARNED_NATS]
+    all_learn = bool((settings.low > NOTHING_LEARNED_NATS).all())
     worst = (
         f", the least {plain(beyond.learning_nats.min(), decimals=3)} nats" if len(beyond) else ""
     )
     return NEVER.answered(
-        "yes" if len(idle) else "no",
-        sentence=f"{len(idle)} of {len(below)} runs below the edge learned nothing; "
+        "yes" if len(idle) else ("no" if all_learn else "not decidable"),
+        sentence=f"{len(idle)} of {len(settings)} settings below the edge learned nothing; "
         f"{len(beyond)} runs went beyond it{worst}.",
-        value=f"{len(idle)} of {len(below)} runs",
-        interval="counted, no interval",
+        value=f"{len(idle)} of {len(settings)} settings",
+        interval="by each setting's interval over seeds",
     )
 
 

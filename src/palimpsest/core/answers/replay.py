@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -17,7 +19,8 @@ PREVENTS = Question(
     "depend on size?",
     asked="Does some mixture with new text keep forgetting within tolerance at every size?",
     rule="A setting is prevented when the upper 95 % bound of forgetting is within tolerance and "
-    "no benchmark is collapsed, collapsed when the lower bound of forgetting or of a benchmark "
+    "every benchmark with a verdict is prevented too (their errors are over items, not seeds), "
+    "collapsed when the lower bound of forgetting or of a benchmark "
     "is beyond its tolerance, else not decidable. The critical ratio is the smallest one that is "
     "prevented together with all larger ones (below 100 %); fitted ones are solved from the law "
     "with the least error on ratios it has not seen. Yes when every size has one; no when at "
@@ -66,16 +69,22 @@ def settings_judged(frames: Frames) -> pd.DataFrame:
     runs = runs[(runs.policy_label == frames.main_policy) & (runs.replay_fraction < 1)]
     cells = over_seeds(runs, "forgetting_nats", by=SETTING)
     evals = frames.evals[frames.evals.run.isin(runs.run)]
-    collapsed = evals[evals.verdict == "collapsed"][["model", "replay_fraction"]].drop_duplicates()
-    hit = set(collapsed.itertuples(index=False, name=None))
-    tolerance = frames.tolerance_nats
-    verdicts = [
-        "collapsed"
-        if (row.model, row.replay_fraction) in hit or row.low > tolerance
-        else ("prevented" if row.high <= tolerance else "not decidable")
-        for row in each(cells)
-    ]
+    told = {
+        verdict: set(rows[["model", "replay_fraction"]].itertuples(index=False, name=None))
+        for verdict, rows in evals.groupby("verdict")
+    }
+    verdicts = [_judged(row, told, tolerance=frames.tolerance_nats) for row in each(cells)]
     return cells.assign(verdict=verdicts).sort_values(["n_params", "replay_fraction"])
+
+
+def _judged(row: Any, told: dict[Any, set[tuple[Any, ...]]], *, tolerance: float) -> str:
+    """Judge one setting: collapsed by anything, prevented only by everything."""
+    place = (row.model, row.replay_fraction)
+    if row.low > tolerance or place in told.get("collapsed", set()):
+        return "collapsed"
+    if row.high <= tolerance and place not in told.get("not decidable", set()):
+        return "prevented"
+    return "not decidable"
 
 
 def critical_ratio(cells: pd.DataFrame) -> tuple[float | None, str]:

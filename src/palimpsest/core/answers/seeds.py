@@ -17,8 +17,11 @@ CONFIDENCE = 0.95
 
 
 def over_seeds(frame: pd.DataFrame, value: str, *, by: list[str]) -> pd.DataFrame:
-    """Return one row per setting `by`: mean, n_seeds, low, high (95 %, pooled spread)."""
-    known = frame.dropna(subset=[value])
+    """Return one row per setting `by`: mean, n_seeds, low, high (95 %, pooled spread).
+
+    A seed that stands twice in a setting (trained once, kept with other checkpoints) counts once.
+    """
+    known = frame.dropna(subset=[value]).drop_duplicates([*by, "seed"])
     groups = known.groupby(by, sort=True)[value]
     table = groups.agg(["mean", "count"]).reset_index().rename(columns={"count": "n_seeds"})
     freedom = int((table.n_seeds - 1).sum())

@@ -1,0 +1,68 @@
+"""The typed parameters → docs/parameters.md: `python -m palimpsest.reference > docs/parameters.md`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from palimpsest import params as P
+from palimpsest.core.stops import Settings as Stop
+from palimpsest.experiments import Phase
+
+HEAD = """# Parameters
+
+Every field of `params.yaml`, made from the types that check it (`python -m palimpsest.reference`).
+In an experiment, a field given as a list is an axis. `phase` holds the defaults of every phase; an
+experiment says `model`, `seed`, `base_step` and what of a phase differs, or a list of `phases`.
+"""
+
+
+def text() -> str:
+    """Return the whole page."""
+    return "\n".join([HEAD, *_sections()]) + "\n"
+
+
+def _sections() -> Iterator[str]:
+    yield from _section("", P.Params)
+    yield from _section("phase (and each experiment)", Phase)
+    yield from _section("stop (in a phase)", Stop)
+    for package, name in (("streams", "Settings"), ("policies", "Params")):
+        for kind in P.plug_ins(package):
+            model = getattr(P.plug_in(package, kind, package), name)
+            yield from _section(f"{package.removesuffix('s')} `{kind}`", model)
+
+
+def _section(title: str, model: type[BaseModel]) -> Iterator[str]:
+    fields = model.model_fields
+    yield f"## {title or 'Sections'}\n\n{' '.join((model.__doc__ or '').split())}\n"
+    yield "| field | default | meaning |\n|---|---|---|"
+    for name, field in fields.items():
+        default = "required" if field.default is PydanticUndefined else _shown(field.default)
+        yield f"| `{name}` | {default} | {field.description or _first_sentence(field.annotation)} |"
+    yield ""
+    for name, field in fields.items():
+        for inner in _models(field.annotation):
+            if inner.__module__ == P.__name__ and (model is P.Params or title.count(".") < 2):
+                yield from _section(f"{title}.{name}" if title else name, inner)
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models(inner)
+
+
+def _shown(default: Any) -> str:
+    return "see below" if isinstance(default, BaseModel) else f"`{default!r}`"
+
+
+def _first_sentence(annotation: Any) -> str:
+    return next(((m.__doc__ or "").split("\n")[0] for m in _models(annotation)), "")
+
+
+if __name__ == "__main__":
+    print(text(), end="")
