@@ -1,4 +1,4 @@
-"""The typed parameters → docs/parameters.md: `python -m palimpsest.reference > docs/parameters.md`."""
+"""The typed parameters → docs/parameters.md, printed by `python -m palimpsest.reference`."""
 
 from __future__ import annotations
 
