@@ -27,10 +27,10 @@ run: $(READY)  ## build the study that params.yaml asks for and record it in DVC
 	@$(BIN)/palimpsest run
 
 test: $(READY)  ## units and the smoke study, at most 10 minutes
-	$(BIN)/python -m pytest -m "not slow and not modes"
+	$(BIN)/python -m pytest -m "not slow"
 
 test-slow: $(READY)  ## what takes longer
-	$(BIN)/python -m pytest -m "slow or modes"
+	$(BIN)/python -m pytest -m slow
 
 check: $(READY)  ## style, types, workflow
 	$(BIN)/ruff check .
