@@ -1,5 +1,7 @@
 """A project folder as the workflow tests handle it: run commands there, count what was built."""
 
+from __future__ import annotations
+
 import json
 import os
 import shutil
@@ -117,6 +119,11 @@ class Project:
         roots = [self.folder / name for name in below]
         files = sorted(file for root in roots for file in root.rglob("*") if file.is_file())
         return {str(file.relative_to(self.folder)): file.read_bytes() for file in files}
+
+    def inodes(self, *below: str) -> set[int]:
+        """Return which files of the disk lie below some folders."""
+        roots = [self.folder / name for name in below]
+        return {file.stat().st_ino for root in roots for file in root.rglob("*") if file.is_file()}
 
     def status(self) -> dict:
         """Return what `palimpsest status --json` says."""

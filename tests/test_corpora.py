@@ -65,7 +65,8 @@ def test_last_episodes_are_held_out(tmp_path: Path) -> None:
     ]
     path = tmp_path / "sessions.jsonl"
     path.write_text(lines(*episodes[:2], {**episodes[2], "turns": turns[1:]}))
-    out = build(tmp_path / "out", kind="sessions", path=str(path), held_out_episodes=1)
+    settings = {"held_out_episodes": 1, "episode_characters": None}
+    out = build(tmp_path / "out", kind="sessions", path=str(path), **settings)
     train = pd.read_parquet(out / "train.parquet")
     assert train["text"].tolist() == ["DM: Roll.\n", "DM: Roll.\nJUNO: Two.\n"]
     held_out = pd.read_parquet(out / "held_out.parquet")

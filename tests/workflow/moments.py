@@ -9,7 +9,7 @@ MOMENTS = {  # something new in one of these folders tells how far the work is
     "tables begun": ".work/scratch/tables",
     "tables built": "runs/tables",
     "fits begun": ".work/scratch/fits",
-    "fits indexed": "runs/fits",
+    "fits built": "runs/fits",
     "results swapped": "results",
 }
 
@@ -17,11 +17,6 @@ MOMENTS = {  # something new in one of these folders tells how far the work is
 def rename(study: Project) -> None:
     """Change the study so that tables, fits and report are to be built, which cost no torch."""
     study.edit("params.yaml", "  memory-high:", "  memory:")
-
-
-def outcome(study: Project) -> dict[str, bytes]:
-    """Return all files that hang on the change, but the table of costs."""
-    return study.contents("runs/tables", "runs/fits", "runs/report", "results/report")
 
 
 def new_folder(study: Project, below: str) -> Callable[[], bool]:
