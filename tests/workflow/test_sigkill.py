@@ -59,9 +59,12 @@ def test_a_killed_snakemake_is_completed_by_the_same_command(study, undisturbed)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("group", [True, False], ids=["with all it started", "alone"])
-@pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("program", COMMANDS)
+@pytest.mark.parametrize(
+    ("program", "moment", "group"),
+    [("snakemake", moment, group) for moment in MOMENTS for group in (True, False)]
+    + [("dvc", moment, False) for moment in MOMENTS]
+    + [("palimpsest", "results swapped", group) for group in (True, False)],
+)
 def test_a_command_killed_at_any_moment(study, undisturbed, program, moment, group):
     rename(study)
     disturbed(study, COMMANDS[program], moment, group=group)
