@@ -212,7 +212,7 @@ class Layout:
             weights.label,
             spec,
             {"weights": weights},
-            source=_hashes(_task_files(Path(evals.task_dir))),
+            source=_hashes(_task_files(Path(evals.task_dir), evals.tasks)),
             model=model,
             cost=cost,
         )
@@ -294,9 +294,13 @@ def _hashes(files: list[Path]) -> dict[str, str]:
     return {file.as_posix(): _hash(file) for file in files if not file.is_dir()}
 
 
-def _task_files(folder: Path) -> list[Path]:
+def _task_files(folder: Path, tasks: tuple[str, ...]) -> list[Path]:
     if not folder.is_dir():
         raise Fault(f"{folder}: named in evals.task_dir, but there is no such folder")
+    for task in tasks:
+        if not (folder / f"{task}.yaml").is_file():
+            known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
+            raise Fault(f"evals.tasks: there is no {folder}/{task}.yaml; known: {known}")
     return sorted(folder.iterdir())
 
 

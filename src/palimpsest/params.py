@@ -87,9 +87,9 @@ class Corpora(Closed):
 class Size(Closed):
     """One GPT-NeoX shape."""
 
-    hidden_size: int = Field(gt=0)
-    layers: int = Field(gt=0)
-    heads: int = Field(gt=0)
+    hidden_size: int = Field(gt=0, description="width of the residual stream")
+    layers: int = Field(gt=0, description="transformer blocks")
+    heads: int = Field(gt=0, description="attention heads; divides hidden_size")
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Size:
@@ -109,7 +109,7 @@ class Pretraining(Closed):
     final_learning_rate_fraction: Share = Field(
         0.1, description="where the cosine ends, as a share of the peak"
     )
-    weight_decay: float = Field(0.1, ge=0)
+    weight_decay: float = Field(0.1, ge=0, description="decoupled, per unit of the rate")
     checkpoints: int = Field(4, gt=0, description="log-spaced checkpoints kept, the last included")
 
 
@@ -127,7 +127,7 @@ class Optimizer(Closed):
     beta1: float = Field(0.9, ge=0, lt=1)
     beta2: float = Field(0.95, ge=0, lt=1)
     epsilon: float = Field(1e-8, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
+    weight_decay: float = Field(0.0, ge=0, description="decoupled, per unit of the rate")
     clip_norm: float | None = Field(1.0, gt=0, description="null: no clipping")
     layer_slope: float = Field(
         0.0, ge=-1, le=1, description="tilts the rate linearly from first to last layer"
@@ -205,7 +205,7 @@ class Fits(Closed):
 
     laws: tuple[str, ...] = Field(description="files of core/laws")
     bootstrap: int = Field(1000, gt=0, description="resamples behind each interval")
-    confidence: float = Field(0.95, gt=0, lt=1)
+    confidence: float = Field(0.95, gt=0, lt=1, description="of the intervals of laws")
     seed: Seed = 0
     tolerance_nats: float = Field(0.05, gt=0, description="forgetting that counts as prevented")
 
@@ -213,7 +213,7 @@ class Fits(Closed):
 class Report(Closed):
     """The page at the end."""
 
-    title: str = "Palimpsest"
+    title: str = Field("Palimpsest", description="heading of the page")
 
 
 class Params(Closed):
@@ -333,16 +333,23 @@ def _check_names(params: Params, path: Path) -> None:
 def _lines(
     error: ValidationError, file: str, model: type[BaseModel], joint: str = ": "
 ) -> list[str]:
-    lines = []
+    lines: dict[str, str] = {}
     for fault in error.errors():
-        place = ".".join(str(part) for part in fault["loc"])
+        place = ".".join(str(part) for part in fault["loc"] if not _is_branch(part))
         text = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
             text = "unknown key" + _nearest(str(fault["loc"][-1]), _fields_at(model, fault["loc"]))
         elif fault["type"] != "missing":
             text += f" (got {fault['input']!r})"
-        lines.append(f"{file}{joint if place else ': '}{place}{': ' if place else ''}{text}")
-    return lines
+        line = f"{file}{joint if place else ': '}{place}{': ' if place else ''}{text}"
+        lines.setdefault(place, line)  # of several ways to read a value, the first one's fault
+    return list(lines.values())
+
+
+def _is_branch(part: int | str) -> bool:
+    """Return whether a part of a place is pydantic's name for one way to read a value."""
+    known = ("constrained-", "literal[", "function-")
+    return isinstance(part, str) and (part[:1].isupper() or part.startswith(known))
 
 
 def _fields_at(model: Any, place: tuple[int | str, ...]) -> list[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, get_args
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
@@ -12,6 +13,8 @@ from palimpsest import params as P
 from palimpsest.core.stops import Settings as Stop
 from palimpsest.experiments import Phase
 
+NAMES = {int: "whole number", float: "number", str: "text", bool: "true or false"}
+NAMES |= {NoneType: "null"}
 HEAD = """# Parameters
 
 Every field of `params.yaml`, made from the types that check it (`python -m palimpsest.reference`).
@@ -32,16 +35,19 @@ def _sections() -> Iterator[str]:
     for package, name in (("streams", "Settings"), ("policies", "Params")):
         for kind in P.plug_ins(package):
             model = getattr(P.plug_in(package, kind, package), name)
-            yield from _section(f"{package.removesuffix('s')} `{kind}`", model)
+            yield from _section(
+                f"{ {'streams': 'stream', 'policies': 'policy'}[package] } `{kind}`", model
+            )
 
 
 def _section(title: str, model: type[BaseModel]) -> Iterator[str]:
     fields = model.model_fields
     yield f"## {title or 'Sections'}\n\n{' '.join((model.__doc__ or '').split())}\n"
-    yield "| field | default | meaning |\n|---|---|---|"
+    yield "| field | type | default | meaning |\n|---|---|---|---|"
     for name, field in fields.items():
         default = "required" if field.default is PydanticUndefined else _shown(field.default)
-        yield f"| `{name}` | {default} | {field.description or _first_sentence(field.annotation)} |"
+        meaning = field.description or _first_sentence(field.annotation)
+        yield f"| `{name}` | {_type(field.annotation)} | {default} | {meaning} |"
     yield ""
     for name, field in fields.items():
         for inner in _models(field.annotation):
@@ -54,6 +60,22 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
         yield annotation
     for inner in get_args(annotation):
         yield from _models(inner)
+
+
+def _type(annotation: Any) -> str:
+    """Return a type as a person writes it: `number`, `"a" or "b"`, `list of number`."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return " or ".join(f"`{value}`" for value in inner)
+    if origin is Annotated:
+        return _type(inner[0])
+    if origin in (Union, UnionType):
+        return " or ".join(dict.fromkeys(_type(part) for part in inner))
+    if origin is tuple:
+        return f"list of {_type(inner[0])}"
+    if annotation is dict or origin is dict or list(_models(annotation)):
+        return "mapping"
+    return NAMES.get(annotation, str(annotation))
 
 
 def _shown(default: Any) -> str:

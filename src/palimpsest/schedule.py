@@ -205,7 +205,10 @@ def use_source(folder: str) -> None:
     """
     actual = Path(__file__).resolve().parent.parent
     if actual != Path(folder).resolve():
-        raise Fault(f"palimpsest was imported from {actual}, not from {folder}")
+        raise Fault(
+            f"palimpsest was imported from {actual}, not from {folder}; "
+            "activate the environment that `make setup` made in this clone"
+        )
     os.environ["PYTHONPATH"] = folder
 
 

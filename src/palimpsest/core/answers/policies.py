@@ -44,7 +44,7 @@ def same(frames: Frames) -> Answer:
         if {kinds.get(row["first"]), kinds.get(row["second"])} == {"fixed", "follow"}
     ]
     if not pairs:
-        return SAME.not_run("pair of a fixed rate and a followed decrease at one setting")
+        return SAME.not_run("run of policy follow beside one at a fixed rate")
     known = [_followed_minus_fixed(row, kinds) for row in pairs if row["mean"] is not None]
     verdict = _same([gap for _, gap in known], frames.tolerance_nats)
     if len(known) < len(pairs):

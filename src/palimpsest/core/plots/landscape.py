@@ -68,8 +68,9 @@ def _paint(ax: Axes, *, frames: Frames, changes: pd.DataFrame) -> None:
         mean = ours.groupby("learning_rate").change_nats.mean()
         ax.plot(mean.index, mean, color=colour, linestyle=line, linewidth=1.7, label=words)
     new_text = changes[changes.measured_on != "original"]
-    deepest = min(float(new_text.groupby("learning_rate").change_nats.mean().min()), -0.01)
-    ax.set_ylim(1.6 * deepest, -2.0 * deepest)  # the blow-up beyond is cut
+    means = new_text.groupby(["measured_on", "learning_rate"]).change_nats.mean()
+    deepest = min(float(means.min()), -0.01)
+    ax.set_ylim(1.15 * deepest, -1.5 * deepest)  # the blow-up beyond is cut
     theme.rate_axis(ax)
     theme.few_ticks(ax)
     ax.set_ylabel("change of the loss, nats")

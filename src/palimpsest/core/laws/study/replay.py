@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import chi2
 
 from palimpsest.core import pareto
 from palimpsest.core.laws import constant, load, log_linear
@@ -138,14 +139,33 @@ def critical_ratios(
         largest = float(group.replay_fraction.max())
         row = {"model": model, "n_params": int(n_params), "fit": chosen.name if chosen else None}
         row |= {"tolerance_nats": options.tolerance_nats, "largest_ratio_tried": largest}
-        if chosen is None or largest == 0:
-            why = "no fit with an interval" if chosen is None else "run without replay only"
+        why = _why_not(chosen, largest=largest)
+        if chosen is None or why:
             empty = {"answer": "not decidable", "value": None, "low": None, "high": None}
             rows.append({**row, **empty, "reason": why})
             continue
         answer = critical_of(chosen, n_params, largest=largest, options=options)
         rows.append({**row, **answer, "reason": f"from {chosen.name}"})
     return rows
+
+
+def _why_not(chosen: Entry | None, *, largest: float) -> str:
+    """Return why no ratio can be read off a fit; nothing where one can."""
+    if chosen is None:
+        return "no fit with an interval"
+    if largest == 0:
+        return "run without replay only"
+    return f"{chosen.name} misses its own points" if misses_points(chosen) else ""
+
+
+def misses_points(entry: Entry) -> bool:
+    """Return whether a fit lies farther from its points than the spread over seeds explains.
+
+    Twice the objective, a sum over residuals in units of that spread, against the 97.5 % point of
+    χ² with as many degrees of freedom as points less parameters.
+    """
+    freedom = entry.fit.n_points - len(entry.fit.theta)
+    return freedom > 0 and 2 * entry.fit.objective > float(chi2.ppf(0.975, freedom))
 
 
 def critical_of(
