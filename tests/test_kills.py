@@ -57,30 +57,37 @@ class Attempts:
         self.n_attempts = 0
         self.n_resumed = 0
 
-    def run(self, *, kill_after: float | None, save_seconds: str) -> Path:
-        """Run one attempt in a folder that holds nothing but resume.pt; kill it if it lasts."""
+    def run(self, *, wait_after_save: float | None, save_seconds: str) -> Path:
+        """Run one attempt in a folder that holds nothing but resume.pt.
+
+        It is killed so many seconds after it has saved a state of its own; None: never.
+        """
         out = self.folder / f"attempt-{self.n_attempts}"
         out.mkdir()
         self.n_attempts += 1
         if self.newest is not None:
             shutil.copyfile(self.newest, out / "resume.pt")
             self.n_resumed += 1
+        given = state_of(out)
         process = PROCESSES.Process(target=self.target, args=(out, *self.args, save_seconds))
         process.start()
-        while not (out / "began").exists() and process.is_alive():
-            time.sleep(0.01)
-        process.join(kill_after)
-        while kill_after and self.newest is None and process.is_alive() and not saved(out):
-            time.sleep(0.01)  # the first kill waits for something to resume from
-        process.kill()
+        if wait_after_save is not None:
+            while process.is_alive() and state_of(out) in (None, given):
+                time.sleep(0.002)
+            time.sleep(wait_after_save)
+            process.kill()
         process.join()
-        if saved(out):
+        if state_of(out) is not None:
             self.newest = out / "resume.pt"
         return out
 
 
-def saved(out: Path) -> bool:
-    return (out / "resume.pt").exists()
+def state_of(out: Path) -> int | None:
+    """Return which file the saved state is: each save replaces it by another one."""
+    try:
+        return (out / "resume.pt").stat().st_ino
+    except FileNotFoundError:
+        return None
 
 
 def finished(out: Path) -> dict[str, bytes]:
@@ -101,18 +108,16 @@ def base(inputs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> P
 
 def kill_and_compare(attempts: Attempts, *, n_kills: int) -> None:
     """Kill at moments spread over the whole training, then let it end and compare every file."""
-    attempts.run(kill_after=0.0, save_seconds="1000")  # starts the server
-    began = time.perf_counter()
-    whole = finished(attempts.run(kill_after=None, save_seconds="1000"))
-    seconds = time.perf_counter() - began
+    whole = finished(attempts.run(wait_after_save=None, save_seconds="1000"))
     random = np.random.default_rng(0)
-    for _ in range(n_kills):
-        out = attempts.run(kill_after=seconds * random.uniform(0.1, 0.7), save_seconds="0")
+    while attempts.n_resumed < n_kills:
+        assert attempts.n_attempts < 10 * n_kills, "it ends before it can be killed"
+        wait = random.uniform(0.0, 0.1)
+        out = attempts.run(wait_after_save=wait, save_seconds="0")
         if (out / "done").exists():
             assert finished(out) == whole
             attempts.newest = None
-    assert finished(attempts.run(kill_after=None, save_seconds="0")) == whole
-    assert attempts.n_resumed > 0
+    assert finished(attempts.run(wait_after_save=None, save_seconds="0")) == whole
 
 
 def test_a_training_killed_a_few_times_ends_the_same(
