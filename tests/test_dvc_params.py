@@ -80,7 +80,7 @@ OTHER: dict[str, object] = {  # leaves whose neighbour by rule would be no valid
     "path": "data/mini_pile_held_out.jsonl.xz",
     "train": "data/mini_pile_held_out.jsonl.xz",
     "held_out": "data/mini_pile_train.jsonl.xz",
-    "task_dir": "data/build",
+    "task_dir": "data/./tasks",
     "model": "neox-25k",
     "laws": ["constant"],
     "tasks": ["lambada_local"],
