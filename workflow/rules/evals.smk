@@ -9,6 +9,7 @@ rule evals:
     log:
         ".work/logs/evals/{batch}.log",
     threads: 1
+    priority: 1  # dearer than recall, which waits for the same runs: long batches go first
     resources:
         mem_mb=3000,
         runtime=240,
