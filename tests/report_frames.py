@@ -36,7 +36,7 @@ COLUMNS = {
     ],
     "held_out": ["run", "checkpoint_step", "corpus", "domain", "loss_nats", "n_tokens"],
     "recall": ["run", "checkpoint_step", "piece", "repeat", "loss_nats", "measured"],
-    "drift": ["run", "checkpoint_step", "layer", "group", "mad"],
+    "drift": ["run", "checkpoint_step", "layer", "group", "n_weights", "mad"],
     "pieces": ["run", "piece", "position_rank", "last_step", "F_before", "F_after"],
     "lag": [
         *("run", "piece", "lag_steps", "lag_sum_learning_rate", "lag_update_norm"),

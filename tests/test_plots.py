@@ -5,13 +5,16 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from report_frames import frames, run, sweep
 
 from palimpsest.core.plots import svg, theme
 from palimpsest.core.plots.drawing import Drawing, Missing, Panel, sheet_columns
 from palimpsest.core.plots.every import FIGURES
 from palimpsest.core.plots.landscape import landscape, targets
+from palimpsest.core.plots.layers import by_layer
 from palimpsest.core.plots.replay import forgetting
+from palimpsest.core.plots.run_details import run_details, short
 
 
 def panel() -> Panel:
@@ -100,3 +103,63 @@ def test_targets_are_named_and_in_order() -> None:
     ]
     table = pd.DataFrame(rows, columns=frames([]).rates.columns)
     assert targets(table, "small").words.tolist() == ["5\u202f%", "edge"]
+
+
+def test_the_drift_of_a_layer_is_the_mean_over_its_weights() -> None:
+    rows = [
+        ("a", 8, 0, "attention", 30, 1.0),
+        ("a", 8, 0, "mlp", 10, 5.0),
+        ("a", 8, 1, "mlp", 7, 3),
+    ]
+    drift = pd.DataFrame(
+        rows, columns=["run", "checkpoint_step", "layer", "group", "n_weights", "mad"]
+    )
+    assert by_layer(drift).mad.tolist() == [(30 * 1.0 + 10 * 5.0) / 40, 3.0]
+
+
+def test_signed_colours_are_clear_only_at_zero() -> None:
+    colours = theme.signed_colours()
+    assert [colours(at)[3] for at in (0.0, 0.25, 0.75, 1.0)] == pytest.approx(
+        [1, 0.5, 0.5, 1], abs=0.01
+    )
+    assert colours(0.499)[3] < 0.01 and colours(0.501)[3] < 0.01
+
+
+def test_names_of_close_points_do_not_cover_each_other() -> None:
+    def paint(ax) -> None:  # type: ignore[no-untyped-def]
+        ax.set_xlim(0, 1)
+        ax.set_ylim(0, 1)
+        theme.label_points(ax, [(0.5, 0.5, "50 %"), (0.502, 0.502, "25 %"), (0.51, 0.495, "0 %")])
+
+    figure = Panel("Close", paint, "").figure()
+    FigureCanvasAgg(figure).draw()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    pairs = [(a, b) for place, a in enumerate(boxes) for b in boxes[place + 1 :]]
+    assert len(pairs) == 3 and not any(a.overlaps(b) for a, b in pairs)
+
+
+def test_details_hold_the_recall_matrix_in_the_order_of_training() -> None:
+    recall = pd.DataFrame(
+        {
+            "run": "a",
+            "measured": "checkpoint",
+            "checkpoint_step": [0, 0, 4, 4],
+            "piece": [0, 1, 0, 1],
+            "repeat": 0,
+            "loss_nats": [3.0, 4.0, 2.5, 4.25],
+        }
+    )
+    pieces = pd.DataFrame(
+        {"run": "a", "piece": [0, 1], "position_rank": [1.0, 0.0], "last_step": [4, 2]}
+    )
+    details = run_details(frames([run(run="a")], recall=recall, pieces=pieces))
+    assert details["a"]["recall"] == {
+        "step": [0, 4],
+        "piece": [1, 0],
+        "change_nats": [[0, 0], [0.25, -0.5]],
+    }
+    assert details["a"]["steps"] == {} and details["a"]["layers"] == {}
+
+
+def test_numbers_of_the_page_are_short() -> None:
+    assert short([0.123456, 3.0, float("nan")]) == [0.1235, 3, None]

@@ -20,6 +20,7 @@ from palimpsest.core.answers.run_rows import HEADER, run_rows
 from palimpsest.core.plots import svg, theme
 from palimpsest.core.plots.drawing import Drawing, Missing
 from palimpsest.core.plots.every import FIGURES
+from palimpsest.core.plots.run_details import run_details
 from palimpsest.faults import Fault
 from palimpsest.progress import step_done
 
@@ -99,6 +100,9 @@ def render(title: str, *, frames: Frames, answered: list, advice: list, shown: l
         figures={figure.name: figure for figure in shown},
         run_header=HEADER,
         runs=run_rows(frames),
+        details=json.dumps(run_details(frames), separators=(",", ":")).replace("<", "\\u003c"),
+        kept=theme.KEPT,
+        lost=theme.LOST,
         sizes=[(model, theme.size_colour(frames.sizes, model)) for model in frames.sizes],
         palette=svg.palette_css(),
         between=numbers.between,

@@ -14,12 +14,18 @@
   const size = document.getElementById("filter-size");
   const shown = document.getElementById("shown");
 
+  // words as a person types them: "75 %" is one word, and each must begin a word of the row
+  function split(text) {
+    return text.toLowerCase().replace(/\s+%/g, "%").split(/[\s_]+/).filter(Boolean);
+  }
+
+  const contents = new Map(rows.map((row) => [row, [...row.cells].flatMap((cell) => split(cell.textContent))]));
+
   function filter() {
-    const wanted = words.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const wanted = split(words.value);
     let n = 0;
     for (const row of rows) {
-      const text = row.textContent.toLowerCase();
-      const fits = wanted.every((word) => text.includes(word));
+      const fits = wanted.every((word) => contents.get(row).some((one) => one.startsWith(word)));
       row.hidden = !(fits && (!size.value || row.dataset.size === size.value));
       n += !row.hidden;
     }

@@ -12,6 +12,7 @@ from palimpsest.core.plots.drift import drift
 from palimpsest.core.plots.held_out_size import held_out_size
 from palimpsest.core.plots.lag import lag
 from palimpsest.core.plots.landscape import landscape
+from palimpsest.core.plots.layers import layers
 from palimpsest.core.plots.memory import memory
 from palimpsest.core.plots.rates import rates
 from palimpsest.core.plots.recall_map import recall_map
@@ -25,6 +26,7 @@ FIGURES: tuple[Callable[[Frames], Drawing | Missing], ...] = (
     benchmarks,
     learning,
     drift,
+    layers,
     memory,
     recall_map,
     lag,

@@ -15,7 +15,7 @@ from palimpsest.core.plots.drawing import Drawing, Missing, Panel
 NAME, TITLE = "lag", "Forgetting against the time since a piece was seen"
 CAPTION = (
     "Mean rise of a piece's loss since just after its last training step, against what has passed "
-    "since then, on five clocks; runs without replay, one line each. The better the lines of all "
+    "since then, on {clocks}; runs without replay, one line each. The better the lines of all "
     "sizes and rates coincide, the better the clock."
 )
 
@@ -40,7 +40,15 @@ def lag(frames: Frames) -> Drawing | Missing:
         )
         for clock in clocks
     )
-    return Drawing(NAME, TITLE, CAPTION, panels, curves)
+    return Drawing(NAME, TITLE, CAPTION.format(clocks=_clocks(clocks)), panels, curves)
+
+
+def _clocks(measured: list[str]) -> str:
+    """Say on how many clocks, and which of them these runs did not measure."""
+    absent = ", ".join(name for clock, name in CLOCKS.items() if clock not in measured)
+    return f"{len(measured)} clocks" + (
+        f" ({absent}: not measured in these runs)" if absent else ""
+    )
 
 
 def _paint(ax: Axes, *, frames: Frames, curves: pd.DataFrame, clock: str) -> None:

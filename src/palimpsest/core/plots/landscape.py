@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.transforms import Bbox, TransformedBbox
 
 from palimpsest.core.answers.frames import Frames, each
 from palimpsest.core.answers.numbers import count, nats, percent, rate
@@ -19,10 +20,11 @@ KINDS = {  # measured_on: (line style, words)
     "next": (theme.DASHES[2], "new text, next batch"),
     "original": (theme.DASHES[4], "original text"),
 }
+NAMES_FROM = 0.83  # share of the panel's height below the names of the marked rates
 CAPTION = (
     "One trial step from the base model with the rate on the horizontal axis: how the loss changes "
     "on the batch itself, on the next batch and on original text (thick: mean over batches; thin: "
-    "single batches; below zero is better). Ticks on top: the median rates that lower the loss by "
+    "single batches; below zero is better). Upright lines: the median rates that lower the loss by "
     "the given share, that lower it most (best), and from which on the step raises it (edge)."
 )
 
@@ -35,10 +37,11 @@ def landscape(frames: Frames) -> Drawing | Missing:
     table = table[(table.replay_fraction == table.replay_fraction.min())]
     table = table[table.seed == table.seed.min()]
     changes = _changes(table)
+    limits = _limits(changes)
     panels = tuple(
         Panel(
             title=f"{model}, {count(ours.n_params.iloc[0])} parameters",
-            paint=partial(_paint, frames=frames, changes=ours),
+            paint=partial(_paint, frames=frames, changes=ours, limits=limits),
             alt=_alt(str(model), frames=frames, changes=ours),
         )
         for model, ours in _per_model(changes, frames.sizes)
@@ -57,7 +60,15 @@ def _per_model(table: pd.DataFrame, sizes: list[str]) -> list[tuple[str, pd.Data
     return [(model, table[table.model == model]) for model in sizes if model in set(table.model)]
 
 
-def _paint(ax: Axes, *, frames: Frames, changes: pd.DataFrame) -> None:
+def _limits(changes: pd.DataFrame) -> tuple[float, float]:
+    """Return the y limits of all panels: the dip of every size; the blow-up beyond is cut."""
+    keys = ["model", "measured_on", "learning_rate"]
+    means = changes[changes.measured_on != "original"].groupby(keys).change_nats.mean()
+    deepest = min(float(means.min()), -0.01)
+    return 1.15 * deepest, -1.5 * deepest
+
+
+def _paint(ax: Axes, *, frames: Frames, changes: pd.DataFrame, limits: tuple[float, float]) -> None:
     model = str(changes.model.iloc[0])
     theme.zero_line(ax)
     for kind, (line, words) in KINDS.items():
@@ -67,10 +78,10 @@ def _paint(ax: Axes, *, frames: Frames, changes: pd.DataFrame) -> None:
             ax.plot(batch.learning_rate, batch.change_nats, color=colour, alpha=0.22, linewidth=0.6)
         mean = ours.groupby("learning_rate").change_nats.mean()
         ax.plot(mean.index, mean, color=colour, linestyle=line, linewidth=1.7, label=words)
-    new_text = changes[changes.measured_on != "original"]
-    means = new_text.groupby(["measured_on", "learning_rate"]).change_nats.mean()
-    deepest = min(float(means.min()), -0.01)
-    ax.set_ylim(1.15 * deepest, -1.5 * deepest)  # the blow-up beyond is cut
+    ax.set_ylim(*limits)
+    names_room = TransformedBbox(Bbox.from_extents(0, 0, 1, NAMES_FROM), ax.transAxes)
+    for curve in ax.get_lines():
+        curve.set_clip_box(names_room)  # the names of the rates stand above every curve
     theme.rate_axis(ax)
     theme.few_ticks(ax)
     ax.set_ylabel("change of the loss, nats")
@@ -99,7 +110,7 @@ def _mark_targets(ax: Axes, marks: pd.DataFrame) -> None:
             mark.words,
             (mark.learning_rate, 1.0),
             xycoords=("data", "axes fraction"),
-            xytext=(-1.5, -2 - 8.5 * (place % 3)),  # staggered: neighbours would overlap
+            xytext=(-1.5, -1 - 8.5 * (place % 3)),  # staggered: neighbours would overlap
             textcoords="offset points",
             ha="right",
             va="top",

@@ -17,7 +17,8 @@ NAME, TITLE = "recall-map", "Recall: every piece under every checkpoint"
 CAPTION = (
     "Change of the loss on each piece (columns, in the order of training) at each checkpoint "
     "(rows, the base first), against the base model, nats per token. Blue: better than the base; "
-    "orange: worse. The line is the moment at which a piece was last trained on."
+    "orange: worse; each panel has its own scale. The line is the moment at which a piece was last "
+    "trained on."
 )
 
 
@@ -29,8 +30,9 @@ def recall_map(frames: Frames) -> Drawing | Missing:
     ]
     if table.empty:
         return Missing(NAME, TITLE, "no run with a shuffled control measured its recall")
-    matrices = {str(row.run): _matrix(table, frames.pieces, str(row.run)) for row in each(rows)}
-    largest = max(float(np.abs(matrix.to_numpy()).max()) for matrix in matrices.values())
+    matrices = {
+        str(row.run): change_of_loss(table, frames.pieces, str(row.run)) for row in each(rows)
+    }
     panels = tuple(
         Panel(
             f"{row.model}, {setting(row)}",
@@ -38,7 +40,6 @@ def recall_map(frames: Frames) -> Drawing | Missing:
                 _paint,
                 matrix=matrices[str(row.run)],
                 last_steps=_last_steps(frames.pieces, str(row.run)),
-                largest=largest,
             ),
             f"Heat map of the change of loss by piece and checkpoint, model {row.model}, "
             f"{setting(row)}; {_in_words(matrices[str(row.run)])}",
@@ -48,8 +49,8 @@ def recall_map(frames: Frames) -> Drawing | Missing:
     return Drawing(NAME, TITLE, CAPTION, panels, _long(matrices))
 
 
-def _matrix(table: pd.DataFrame, pieces: pd.DataFrame, run: str) -> pd.DataFrame:
-    """Return checkpoints × pieces (in the order of training), base subtracted."""
+def change_of_loss(table: pd.DataFrame, pieces: pd.DataFrame, run: str) -> pd.DataFrame:
+    """Return M[c, b] − M[0, b] of a run: checkpoints × pieces in the order of training."""
     ours = table[table.run == run]
     losses = ours.pivot_table(index="checkpoint_step", columns="piece", values="loss_nats")
     order = pieces[pieces.run == run].sort_values("position_rank").piece
@@ -61,7 +62,8 @@ def _last_steps(pieces: pd.DataFrame, run: str) -> np.ndarray:
     return pieces[pieces.run == run].sort_values("position_rank").last_step.to_numpy()
 
 
-def _paint(ax: Axes, *, matrix: pd.DataFrame, last_steps: np.ndarray, largest: float) -> None:
+def _paint(ax: Axes, *, matrix: pd.DataFrame, last_steps: np.ndarray) -> None:
+    largest = float(np.nanmax(np.abs(matrix.to_numpy()), initial=1e-6))
     image = ax.imshow(
         matrix.to_numpy(),
         cmap=theme.signed_colours(),

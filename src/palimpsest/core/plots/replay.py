@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -47,7 +48,16 @@ def _by_replay(
     if runs.empty:
         return Missing(name, title, "no finished run of one pass over the data in time order")
     means = over_seeds(runs, column, by=SETTING)
-    paint = partial(_paint, frames=frames, runs=runs, means=means, column=column, label=label)
+    drawn = np.concatenate([runs[column], means.low, means.high]).astype(float)
+    paint = partial(
+        _paint,
+        frames=frames,
+        runs=runs,
+        means=means,
+        column=column,
+        label=label,
+        limits=theme.span(drawn),
+    )
     panels = tuple(
         Panel(
             title=f"{model}, {count(group.n_params.iloc[0])} parameters",
@@ -74,6 +84,7 @@ def _paint(
     means: pd.DataFrame,
     column: str,
     label: str,
+    limits: tuple[float, float],
     model: str,
 ) -> None:
     theme.zero_line(ax)
@@ -86,21 +97,25 @@ def _paint(
         ours = means[(means.model == model) & (means.policy_label == policy)]
         raw = runs[(runs.model == model) & (runs.policy_label == policy)]
         if len(ours):
-            look = _look(frames.sizes, model, place=place, joined=not (fitted and place == 0))
+            joined = not (fitted and place == 0)
+            look = _look(frames, model, policy=policy, place=place, joined=joined)
             _means(ax, ours, look=look, control="replay only (control)" if place == 0 else None)
             dots = {"color": look["color"], "alpha": 0.55, "markersize": 3}
             ax.plot(raw.replay_fraction, raw[column], ".", **dots)
     theme.replay_axis(ax, frames.replay_fractions)
+    ax.set_ylim(*limits)
     theme.few_ticks(ax)
     ax.set_ylabel(label)
     theme.legend_below(ax, columns=2 if len(labels) < 4 else 3)
 
 
-def _look(sizes: list[str], model: str, *, place: int, joined: bool) -> dict[str, Any]:
+def _look(frames: Frames, model: str, *, policy: str, place: int, joined: bool) -> dict[str, Any]:
     """Return how a policy's points look: the main one (place 0) in the size's colour."""
     line = theme.DASHES[place % len(theme.DASHES)] if joined else "none"
     if place > 0:
-        return {"color": theme.MUTED, "marker": "x", "linestyle": line}
+        marker = theme.other_marker(sorted(frames.plain_runs.policy_label.unique()), policy)
+        return {"color": theme.MUTED, "marker": marker, "linestyle": line}
+    sizes = frames.sizes
     colour, marker = theme.size_colour(sizes, model), theme.size_marker(sizes, model)
     return {"color": colour, "marker": marker, "linestyle": line}
 

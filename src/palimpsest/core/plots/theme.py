@@ -43,7 +43,9 @@ DASHES: tuple[tuple[int, tuple[float, ...]], ...] = (
     (0, (5, 1.5, 1, 1.5)),
     (0, (1, 1.2)),
 )
+OTHER_MARKERS = ("x", "+", "1", "2", "|", "_")  # policies beside the main one
 LABEL_POINTS = 7.5
+PLACES = ((5, -8), (-5, 3), (5, 3), (-5, -8), (5, -15), (-5, 10), (5, 10), (-5, -15), (12, -3))
 RC: dict[Any, Any] = {
     "font.size": 7.6,
     "axes.titlesize": 8.2,
@@ -88,6 +90,11 @@ def size_marker(sizes: list[str], model: str) -> str:
     return MARKERS[sizes.index(model) % len(MARKERS)]
 
 
+def other_marker(policies: list[str], policy: str) -> str:
+    """Return the marker of a policy beside the main one: by its place among all of the study."""
+    return OTHER_MARKERS[policies.index(policy) % len(OTHER_MARKERS)]
+
+
 def dashes(ordered: list[float] | list[str], value: float | str) -> tuple[int, tuple[float, ...]]:
     """Return the line style of a replay fraction or task: by its place in the study's list."""
     return DASHES[list(ordered).index(value) % len(DASHES)]
@@ -97,7 +104,8 @@ def signed_colours() -> LinearSegmentedColormap:
     """Return a diverging map that is see-through at zero, so that it sits on any background."""
     kept, lost = [tuple(int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)) for c in (KEPT, LOST)]
     return LinearSegmentedColormap.from_list(
-        "signed", [(*kept, 1.0), (*kept, 0.0), (*lost, 0.0), (*lost, 1.0)]
+        "signed",
+        [(0.0, (*kept, 1.0)), (0.5, (*kept, 0.0)), (0.5, (*lost, 0.0)), (1.0, (*lost, 1.0))],
     )
 
 
@@ -182,6 +190,55 @@ def label_ends(ax: Axes, *, x: float, ends: dict[str, float]) -> None:
             va="center",
             fontsize=6.8,
         )
+
+
+def label_points(ax: Axes, points: list[tuple[float, float, str]]) -> None:
+    """Name points, each at the first place around it that covers no point and no other name."""
+    per_point = ax.figure.dpi / 72
+    centres = ax.transData.transform([(x, y) for x, y, _ in points])
+    taken = [_box(x, y, width=5 * per_point, height=5 * per_point) for x, y in centres]
+    for (x, y), (left, bottom, name) in zip(centres, points, strict=True):
+        width, height = (3.9 * len(name) * per_point, LABEL_POINTS * per_point)
+        boxes = [_name_box(x, y, place, width=width, height=height) for place in PLACES]
+        hits = [sum(_overlap(box, other) for other in taken) for box in boxes]
+        best = int(np.argmin(hits))
+        taken.append(boxes[best])
+        ax.annotate(
+            name,
+            (left, bottom),
+            xytext=PLACES[best],
+            textcoords="offset points",
+            ha="left" if PLACES[best][0] > 0 else "right",
+            fontsize=6.4,
+        )
+
+
+def _name_box(
+    x: float, y: float, place: tuple[int, int], *, width: float, height: float
+) -> tuple[float, float, float, float]:
+    """Return where a name stands in pixels (left, bottom, right, top)."""
+    shift_x, shift_y = place
+    left = x + shift_x if shift_x > 0 else x + shift_x - width
+    return left, y + shift_y, left + width, y + shift_y + height
+
+
+def _box(x: float, y: float, *, width: float, height: float) -> tuple[float, float, float, float]:
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+
+
+def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+    """Return the area that two boxes share."""
+    across = min(one[2], other[2]) - max(one[0], other[0])
+    along = min(one[3], other[3]) - max(one[1], other[1])
+    return max(across, 0.0) * max(along, 0.0)
+
+
+def span(values: np.ndarray, *, margin: float = 0.08) -> tuple[float, float]:
+    """Return limits that hold all finite values and zero, for panels that share an axis."""
+    finite = values[np.isfinite(values)]
+    low, high = min(float(finite.min()), 0.0), max(float(finite.max()), 0.0)
+    room = margin * (high - low)
+    return low - room, high + room
 
 
 def rolling_mean(values: np.ndarray, window: int) -> np.ndarray:

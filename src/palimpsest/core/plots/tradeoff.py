@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -17,7 +18,8 @@ NAME, TITLE = "tradeoff", "Learning against forgetting"
 CAPTION = (
     "Each point is a setting (mean over seeds), labelled with its replay share; faint dots are "
     "single runs. Right and down is better. The line joins the settings that no other beats on "
-    "both (Pareto front), the ring is its knee. The plus at the origin is the base model."
+    "both (Pareto front), the ring is its knee. The base model θ₀ lies at the origin (an "
+    "arrow points to it) and is not counted."
 )
 
 
@@ -27,10 +29,13 @@ def tradeoff(frames: Frames) -> Drawing | Missing:
     if table.empty:
         return Missing(NAME, TITLE, "no finished run of one pass over the data in time order")
     main = frames.main_policy
+    shown = frames.plain_runs
+    shown = shown[shown.replay_fraction < 1]
+    forgetting = np.concatenate([table.forgetting_nats, shown.forgetting_nats]).astype(float)
     panels = tuple(
         Panel(
             f"{model}, {count(ours.n_params.iloc[0])} parameters",
-            partial(_paint, frames=frames, table=ours, main=main),
+            partial(_paint, frames=frames, table=ours, main=main, forgetting=forgetting),
             _alt(str(model), ours),
         )
         for model, ours in ((m, table[table.model == m]) for m in frames.sizes)
@@ -39,7 +44,9 @@ def tradeoff(frames: Frames) -> Drawing | Missing:
     return Drawing(NAME, TITLE, CAPTION, panels, table)
 
 
-def _paint(ax: Axes, *, frames: Frames, table: pd.DataFrame, main: str) -> None:
+def _paint(
+    ax: Axes, *, frames: Frames, table: pd.DataFrame, main: str, forgetting: np.ndarray
+) -> None:
     model = str(table.model.iloc[0])
     colour = theme.size_colour(frames.sizes, model)
     marker = theme.size_marker(frames.sizes, model)
@@ -47,9 +54,9 @@ def _paint(ax: Axes, *, frames: Frames, table: pd.DataFrame, main: str) -> None:
     runs = frames.plain_runs
     runs = runs[(runs.model == model) & (runs.replay_fraction < 1)]
     ax.plot(runs.learning_nats, runs.forgetting_nats, ".", color=colour, alpha=0.35, markersize=3)
-    ax.plot(0, 0, marker="+", color=theme.INK, markersize=7)
     front = table[table.on_front].sort_values("learning_nats")
     ax.plot(front.learning_nats, front.forgetting_nats, color=colour, linewidth=1, label="front")
+    policies = sorted(frames.plain_runs.policy_label.unique())
     for policy, ours in table.groupby("policy_label"):
         ax.plot(
             ours.learning_nats,
@@ -57,9 +64,8 @@ def _paint(ax: Axes, *, frames: Frames, table: pd.DataFrame, main: str) -> None:
             color=colour,
             linestyle="none",
             label=policy,
-            marker=marker if policy == main else "x",
+            marker=marker if policy == main else theme.other_marker(policies, str(policy)),
         )
-    _name_points(ax, table, main=main)
     knee = table[table.knee]
     ax.plot(
         knee.learning_nats,
@@ -71,24 +77,41 @@ def _paint(ax: Axes, *, frames: Frames, table: pd.DataFrame, main: str) -> None:
         linestyle="none",
         label="knee" if len(knee) else None,
     )
-    ax.margins(0.12)
+    ax.set_ylim(*theme.span(forgetting, margin=0.12))
+    _mark_base(ax, table)
     theme.few_ticks(ax)
     ax.set_xlabel("learning, nats per token")
     ax.set_ylabel("forgetting, nats per token")
+    points = [
+        (row.learning_nats, row.forgetting_nats, percent(row.replay_fraction))
+        for row in each(table)
+    ]
+    theme.label_points(ax, points)
     theme.legend_below(ax, columns=4)
 
 
-def _name_points(ax: Axes, table: pd.DataFrame, *, main: str) -> None:
-    for row in each(table):
-        below = row.policy_label == main  # two sides: policies often lie close to each other
-        ax.annotate(
-            percent(row.replay_fraction),
-            (row.learning_nats, row.forgetting_nats),
-            xytext=(4, -7) if below else (-4, 3),
-            textcoords="offset points",
-            ha="left" if below else "right",
-            fontsize=6.4,
-        )
+def _mark_base(ax: Axes, table: pd.DataFrame) -> None:
+    """Show the base at the origin, or where it lies when that is far outside of the settings."""
+    low, high = float(table.learning_nats.min()), float(table.learning_nats.max())
+    if low < 2 * (high - low):
+        ax.plot(0, 0, marker="+", color=theme.INK, markersize=7)
+        ax.margins(x=0.12)
+        return
+    room = 0.3 * max(high - low, 0.02)
+    ax.set_xlim(low - room, high + room)
+    arrow = {"arrowstyle": "->", "color": theme.INK, "linewidth": 0.8}
+    across = ax.get_yaxis_transform()
+    ax.annotate(
+        "", (0.0, 0.0), xytext=(0.07, 0.0), xycoords=across, textcoords=across, arrowprops=arrow
+    )
+    ax.annotate(
+        "θ₀",
+        (0.015, 0.0),
+        xycoords=across,
+        xytext=(0, -8),
+        textcoords="offset points",
+        fontsize=6.4,
+    )
 
 
 def _alt(model: str, table: pd.DataFrame) -> str:

@@ -1,0 +1,92 @@
+"""The page's script, driven in headless Chromium: sorting, filtering, a run on demand, no error."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from test_report import built, study
+
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium to open the page in")
+
+WATCH = (
+    "<script>window.faults = []; addEventListener('error', (e) => faults.push(e.message));</script>"
+)
+DRIVE = """<script>
+addEventListener("load", () => {
+  const found = {};
+  const rows = () => [...document.querySelectorAll("#runs tbody tr")];
+  const column = (name) => [...document.querySelectorAll("#runs thead th")]
+    .findIndex((head) => head.textContent.trim() === name);
+  const values = (name) => rows().map((row) => Number(row.cells[column(name)].dataset.sort));
+  const head = (name) => document.querySelectorAll("#runs thead th")[column(name)];
+  const click = (name) => head(name).querySelector("button").click();
+  click("forgetting"); found.up = values("forgetting");
+  click("forgetting"); found.down = values("forgetting");
+  const words = document.getElementById("filter-words");
+  words.value = "75 %"; words.dispatchEvent(new Event("input"));
+  const visible = rows().filter((row) => !row.hidden);
+  found.filtered = visible.map((row) => row.cells[column("replay")].textContent);
+  found.status = document.getElementById("shown").textContent;
+  words.value = ""; words.dispatchEvent(new Event("input"));
+  document.querySelector("button.run").click();
+  found.open = document.getElementById("run").open;
+  found.name = document.getElementById("run-name").textContent;
+  found.first = rows()[0].cells[0].textContent;
+  found.figures = document.querySelectorAll("#run-figures svg").length;
+  document.getElementById("run-close").click();
+  found.closed = !document.getElementById("run").open;
+  document.getElementById("theme").click();
+  found.theme = document.documentElement.dataset.theme;
+  found.overflow = document.documentElement.scrollWidth > innerWidth;
+  found.faults = faults;
+  const told = document.createElement("pre");
+  told.id = "told"; told.textContent = JSON.stringify(found);
+  document.body.append(told);
+});
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("browser")
+    html = (built(study(folder / "study"), folder / "out") / "index.html").read_text()
+    driven = html.replace("<head>", "<head>" + WATCH).replace("</body>", DRIVE + "</body>")
+    (folder / "driven.html").write_text(driven)
+    return folder / "driven.html"
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_the_page_sorts_filters_and_opens_a_run(page: Path, width: int, tmp_path: Path) -> None:
+    found = opened(page, width=width, profile=tmp_path)
+    assert found["up"] == sorted(found["up"]) and len(set(found["up"])) > 1
+    assert found["down"] == found["up"][::-1]
+    assert {" ".join(text.split()) for text in found["filtered"]} == {"75 %"}
+    assert found["status"].startswith(f"{len(found['filtered'])} of ")
+    assert found["open"] and found["name"] == found["first"] and found["figures"] >= 2
+    assert found["closed"] and found["theme"] == "dark"
+    assert not found["overflow"]
+    assert found["faults"] == []
+
+
+def opened(page: Path, *, width: int, profile: Path) -> dict:
+    command = [
+        *(str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
+        *(
+            f"--user-data-dir={profile}",
+            f"--window-size={width},1000",
+            "--virtual-time-budget=9000",
+        ),
+        *("--dump-dom", page.as_uri()),
+    ]
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    told = re.search(r'<pre id="told">(.*?)</pre>', dom, flags=re.DOTALL)
+    assert told is not None, dom[-2000:]
+    return json.loads(told.group(1).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
