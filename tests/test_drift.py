@@ -8,7 +8,7 @@ from tiny_artifacts import tiny_model
 from palimpsest.core.drift import base_log_probabilities, drift, kl_nats
 from palimpsest.core.flat import FlatWeights
 from palimpsest.core.losses import pack
-from palimpsest.core.streams.rows import Row
+from palimpsest.core.rows import Row
 
 
 def test_no_drift_is_zero_everywhere_and_counts_every_parameter() -> None:

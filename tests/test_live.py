@@ -12,7 +12,7 @@ from palimpsest.core.course import Progress, Trainee
 from palimpsest.core.live import Live
 from palimpsest.core.losses import mean_loss
 from palimpsest.core.models import new_neox
-from palimpsest.core.streams.rows import Piece, Row
+from palimpsest.core.rows import Piece, Row
 
 TOKENS = walk(100, seed=2).astype(np.int64)
 

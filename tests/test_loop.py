@@ -14,8 +14,8 @@ from palimpsest.core.landscape import Line
 from palimpsest.core.loop import train
 from palimpsest.core.models import new_neox
 from palimpsest.core.policies import fixed, hold
+from palimpsest.core.rows import Batch, Row
 from palimpsest.core.stops import Settings
-from palimpsest.core.streams.rows import Batch, Row
 
 RATE = 3e-3
 TOKENS = walk(4000, seed=5).astype(np.int64)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from palimpsest.core.streams import make_stream
-from palimpsest.core.streams.rows import cut_offset
+from palimpsest.core.streams.cutting import cut_offset
 from palimpsest.faults import Fault
 
 NEW = np.arange(100, 140, dtype=np.uint16)

@@ -11,17 +11,11 @@ from pydantic import BaseModel, Field
 
 from palimpsest import params as P
 from palimpsest.core.stops import Settings as Stop
+from palimpsest.core.streams.replay import Ramp
 from palimpsest.faults import Fault
 
 NOT_AN_AXIS = {("checkpoints", "steps")}  # fields that are lists by nature
 OF_THE_RUN = ("model", "seed", "base_step", "phases")
-
-
-class Changing(P.Closed):
-    """A replay ratio that changes linearly along the phase; new data never vanish from it."""
-
-    start: float = Field(ge=0, lt=1)
-    end: float = Field(ge=0, lt=1)
 
 
 class Phase(P.Closed):
@@ -29,7 +23,7 @@ class Phase(P.Closed):
 
     stream: dict[str, Any]
     policy: dict[str, Any]
-    replay_fraction: P.Share | Changing = Field(
+    replay_fraction: P.Share | Ramp = Field(
         0.0, description="share of all training tokens that come from the original domain"
     )
     epochs: int = Field(1, gt=0, description="times through the stream")

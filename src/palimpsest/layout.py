@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from palimpsest import costs, store
 from palimpsest import params as P
+from palimpsest.core.streams.replay import Ramp
 from palimpsest.costs import Cost
-from palimpsest.experiments import Changing, Phase, Run, runs
+from palimpsest.experiments import Phase, Run, runs
 from palimpsest.faults import Fault
 
 if TYPE_CHECKING:
@@ -261,7 +262,7 @@ class Layout:
         if usual.get("kind") == phase.stream["kind"]:
             own |= dict(_differences({**phase.stream, **usual}, phase.stream))
         own |= {"base step": run.base_step} if run.base_step != "final" else {}
-        if isinstance(phase.replay_fraction, Changing):
+        if isinstance(phase.replay_fraction, Ramp):
             ends = phase.replay_fraction
             own |= {"replay": f"{ends.start:g} to {ends.end:g}"}
         shown = {name: value for name, value in own.items() if name not in OWN_COLUMNS}
@@ -342,7 +343,7 @@ def _probe_replay(phase: Phase) -> float:
 def _needs_length(phase: Phase) -> bool:
     """Return whether an epoch depends on how many follow; such phases share no beginnings."""
     policy = P.plug_in("policies", phase.policy["kind"], "policy")
-    return bool(policy.NEEDS_LENGTH) or isinstance(phase.replay_fraction, Changing)
+    return bool(policy.NEEDS_LENGTH) or isinstance(phase.replay_fraction, Ramp)
 
 
 def _policy_label(phase: Phase) -> str:

@@ -15,8 +15,8 @@ from transformers import PreTrainedModel
 from palimpsest.core.flat import FlatWeights
 from palimpsest.core.losses import Packed, micro_batch_tokens, pack
 from palimpsest.core.policies.step import Step
+from palimpsest.core.rows import Batch, Row
 from palimpsest.core.stops import Settings, StopReason
-from palimpsest.core.streams.rows import Batch, Row
 from palimpsest.core.update import Update
 
 if TYPE_CHECKING:

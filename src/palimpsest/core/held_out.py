@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from palimpsest.core.streams.rows import Row, Source
+from palimpsest.core.rows import Row, Source
 
 
 def sample_rows(

@@ -13,7 +13,8 @@ import pandas as pd
 
 from palimpsest.core.course import Progress, Trainee
 from palimpsest.core.losses import row_losses
-from palimpsest.core.streams import Piece, Stream
+from palimpsest.core.rows import Piece
+from palimpsest.core.streams import Stream
 
 COLUMNS = ("moment", "step", "piece", "repeat", "loss_nats", "n_tokens")
 

@@ -17,8 +17,8 @@ from torch import Tensor
 from palimpsest.core.course import NAN, Course, Progress, Trainee
 from palimpsest.core.losses import BatchGradient, Packed, batch_gradient
 from palimpsest.core.policies.step import Step
+from palimpsest.core.rows import Batch
 from palimpsest.core.stops import Stops
-from palimpsest.core.streams.rows import Batch
 
 if TYPE_CHECKING:
     from palimpsest.core.landscape import Line

@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 from palimpsest.core.flat import FlatWeights
 
 if TYPE_CHECKING:
-    from palimpsest.core.streams.rows import Row
+    from palimpsest.core.rows import Row
 
 NOT_COUNTED = -100
 # Floats of logits per micro-batch: 16 MB keep a CPU in its cache, 1 GB fill an accelerator.

@@ -19,7 +19,7 @@ from palimpsest.core.flat import FlatWeights
 from palimpsest.core.held_out import sample_rows, tokens_per_byte
 from palimpsest.core.losses import Packed, count_tokens, micro_batch_tokens, pack, row_losses
 from palimpsest.core.models import device
-from palimpsest.core.streams.rows import Piece, Row, Source
+from palimpsest.core.rows import Piece, Row, Source
 
 Frames = dict[str, pd.DataFrame]
 

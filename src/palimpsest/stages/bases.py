@@ -23,8 +23,8 @@ from palimpsest.core.loop import train
 from palimpsest.core.models import count_parameters, new_neox, save_causal_lm
 from palimpsest.core.policies import cosine
 from palimpsest.core.resume import Saver
+from palimpsest.core.rows import Batch, Row
 from palimpsest.core.stops import Settings
-from palimpsest.core.streams.rows import Batch, Row
 from palimpsest.faults import Fault
 from palimpsest.progress import note, step_done
 

@@ -38,9 +38,9 @@ from palimpsest.core.rate_summary import (
     summary,
 )
 from palimpsest.core.resume import Saver
+from palimpsest.core.rows import Row
 from palimpsest.core.search import Found
 from palimpsest.core.streams import Stream, make_stream
-from palimpsest.core.streams.rows import Row
 from palimpsest.core.update import Update
 from palimpsest.faults import Fault
 from palimpsest.progress import note, step_done

@@ -19,8 +19,8 @@ from transformers import PreTrainedModel
 from palimpsest import progress
 from palimpsest.core.models import load_causal_lm
 from palimpsest.core.recall import Bench, Frames, Sample, make_bench, make_sample, measure
+from palimpsest.core.rows import Piece, Source
 from palimpsest.core.streams import make_stream
-from palimpsest.core.streams.rows import Piece, Source
 from palimpsest.core.swap import swap_weights
 from palimpsest.core.visits import first_and_last, with_live_losses
 

@@ -11,14 +11,15 @@ from importlib import import_module
 import numpy as np
 from numpy.typing import NDArray
 
+from palimpsest.core.rows import Ints
+from palimpsest.core.streams.cutting import Cut, Setup
 from palimpsest.core.streams.orders import Difficulty, epoch_sequences
 from palimpsest.core.streams.replay import draw, original_rows, read_ratio, replay_counts
-from palimpsest.core.streams.rows import Batch, Cut, Ints, Piece, Row, Setup
 from palimpsest.core.streams.settings import Replayed, read
 from palimpsest.core.streams.stream import Stream
 from palimpsest.faults import Fault
 
-__all__ = ["Batch", "Piece", "Row", "Stream", "make_stream", "original_rows"]
+__all__ = ["Stream", "make_stream", "original_rows"]
 
 
 def make_stream(

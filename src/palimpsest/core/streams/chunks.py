@@ -13,7 +13,8 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from palimpsest.core.streams.rows import Ints, Part, Piece, Row, Setup, used_part
+from palimpsest.core.rows import Ints, Piece, Row
+from palimpsest.core.streams.cutting import Part, Setup, used_part
 from palimpsest.core.streams.settings import Ordered
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from palimpsest.core.streams.rows import Ints
+from palimpsest.core.rows import Ints
 from palimpsest.core.streams.settings import Order, Ordered, Replayed
 from palimpsest.faults import Fault
 

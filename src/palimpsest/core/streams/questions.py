@@ -15,7 +15,8 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from palimpsest.core.streams.rows import Ints, Piece, Row, Setup
+from palimpsest.core.rows import Ints, Piece, Row
+from palimpsest.core.streams.cutting import Setup
 from palimpsest.core.streams.settings import Replayed
 from palimpsest.faults import Fault
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from palimpsest.core.rows import Ints, Row
 from palimpsest.core.streams.orders import Difficulty, arrange, check_difficulty
-from palimpsest.core.streams.rows import Ints, Row
 from palimpsest.core.streams.settings import Replayed, read
 from palimpsest.faults import Fault
 

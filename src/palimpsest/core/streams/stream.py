@@ -7,8 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
+from palimpsest.core.rows import Batch, Ints, Piece
+from palimpsest.core.streams.cutting import Cut
 from palimpsest.core.streams.replay import Replay
-from palimpsest.core.streams.rows import Batch, Cut, Ints, Piece
 
 
 @dataclass(frozen=True, eq=False)
