@@ -150,6 +150,8 @@ def run_row(model: str, n_params: int, policy: str, ratio: float, seed: int) -> 
         "repeats": 1,
         "epochs": 1,
         "n_phases": 1,
+        "method": "plain",
+        "method_strength": None,
         "n_steps": N_STEPS,
         "n_new_tokens": n_new,
         "n_replay_tokens": n_replay,

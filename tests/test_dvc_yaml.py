@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from palimpsest import params as P
+from palimpsest.core.plug_ins import kinds
 from palimpsest.plan import CODE_SUFFIXES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,18 +76,24 @@ def closure(files: Iterable[Path]) -> set[Path]:
 
 
 def plug_in_files(package: str) -> set[Path]:
-    return {CORE / package / f"{kind}.py" for kind in P.plug_ins(package)}
+    return {CORE / package / f"{kind}.py" for kind in kinds(package)}
 
 
 def asks_by_name(file: Path, package: str) -> bool:
-    """Return whether a file uses what a package itself offers: the way to its plug-ins by name."""
+    """Return whether a file asks for plug-ins of a package by name, itself or of the package."""
+    nodes = list(running(ast.parse(file.read_text("utf-8"))))
     asked = {
         alias.name
-        for node in running(ast.parse(file.read_text("utf-8")))
+        for node in nodes
         if isinstance(node, ast.ImportFrom) and node.module == f"palimpsest.core.{package}"
         for alias in node.names
     }
-    return any(not (CORE / package / f"{name}.py").is_file() for name in asked)
+    return any(not (CORE / package / f"{name}.py").is_file() for name in asked) or any(
+        isinstance(node, ast.Call)
+        and ast.unparse(node.func) == "plug_in"
+        and ast.unparse(node.args[0]) == repr(package)
+        for node in nodes
+    )
 
 
 def code(stage: str) -> tuple[set[Path], set[str]]:

@@ -174,6 +174,30 @@ def test_a_base_step_that_is_none(base_step):
     assert line.startswith("experiments.x.base_step: ")
 
 
+def test_an_edit_has_fields_of_its_own_and_axes():
+    found = laid_out(
+        x={"model": "small", "phases": [{}, {"kind": "interpolate", "alpha": [0, 0.5]}]}
+    )
+    assert [run.phases[1].alpha for run in found] == [0, 0.5]
+    assert all(run.trainings == [run.phases[0]] for run in found)
+
+
+@pytest.mark.parametrize(
+    ("phase", "expected"),
+    [
+        ({"kind": "interpolat"}, ".kind: 'interpolat' is unknown; did you mean interpolate?"),
+        ({"kind": "interpolate", "alpha": 2}, ".alpha: Input should be less than or equal to 1"),
+        ({"kind": "prune_drift", "alpha": 1}, ".fraction: Field required"),
+        ({"ewc": {"strenght": 1}}, ".ewc.strength: Field required"),
+        ({"ewc": {"strength": -1}}, ".ewc.strength: Input should be greater than or equal to 0"),
+        ({"stream": {"part": {"start": 0.5, "end": 0.5}}}, "start 0.5 is not below end 0.5"),
+    ],
+)
+def test_faults_of_phases_are_lines(phase, expected):
+    line = fault_lines(x={"model": "small", "phases": [{}, phase]})[0]
+    assert line.startswith("experiments.x") and expected in line
+
+
 def test_a_phase_without_stream():
     with pytest.raises(Fault, match=r"experiments\.x\.stream: expected a mapping with kind:"):
         laid_out(phase={"policy": HOLD}, x={"model": "small"})

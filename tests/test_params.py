@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from palimpsest import params as P
+from palimpsest.core.plug_ins import kinds, plug_in
 from palimpsest.faults import Fault
 
 
@@ -242,11 +243,11 @@ def test_parameters_are_frozen(load):
 @pytest.mark.parametrize("package", ["policies", "streams", "laws"])
 def test_each_plug_in_is_a_file_of_its_own(package):
     folder = P.Path(P.__file__).parent / "core" / package
-    known = P.plug_ins(package)
+    known = kinds(package)
     assert {"policies": "hold", "streams": "chunks", "laws": "power"}[package] in known
     assert all((folder / f"{kind}.py").is_file() for kind in known)
 
 
 def test_an_unknown_plug_in_names_the_nearest():
     with pytest.raises(Fault, match=r"experiments\.x\.policy\.kind: 'hodl' is unknown; .* hold\?"):
-        P.plug_in("policies", "hodl", "experiments.x.policy")
+        plug_in("policies", "hodl", "experiments.x.policy")

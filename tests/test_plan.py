@@ -346,3 +346,82 @@ def test_three_thousand_runs_are_planned_without_what_planning_does_not_need(pro
     assert not heavy & set(imported)
     assert (counts["bases"], counts["probes"]) == (100, 600)
     assert (counts["train"], counts["recall"]) == (3000, 3000)
+
+
+# Phases that keep old text
+
+
+def with_phases(*phases: dict, **axes: object) -> dict:
+    return only(x={"model": "neox-6k", "phases": list(phases), **axes})
+
+
+FIXED = {"policy": {"kind": "fixed", "learning_rate": 0.01}}
+
+
+def test_a_sweep_of_ewc_shares_one_fisher_and_strength_0_needs_none(project):
+    plan = planned(with_phases(FIXED | {"ewc": {"strength": [0, 1, 100]}}))
+    trains = list(plan.by_stage["train"].values())
+    fishers = [train.inputs.get("fisher") for train in trains]
+    assert fishers[0] is None and fishers[1] is fishers[2]
+    assert fishers[1].spec["kind"] == "fisher" and fishers[1].stage == "probes"
+
+
+def test_orders_by_difficulty_share_the_base_s_losses(project):
+    orders = ["easy-first", "hard-first"]
+    plan = planned(
+        only(
+            x={
+                "model": "neox-6k",
+                "stream": {"order": orders, "repeats": [1, 2]},
+                "replay_fraction": [0.25, 0.5],
+                **FIXED,
+            },
+            y={
+                "model": "neox-6k",
+                "stream": {"replay_order": orders},
+                "replay_fraction": 1.0,
+                **FIXED,
+            },
+        )
+    )
+    new, original = (
+        {
+            train.inputs[role].name
+            for train in plan.by_stage["train"].values()
+            if role in train.inputs
+        }
+        for role in ("difficulty", "replay_difficulty")
+    )
+    assert len(plan.by_stage["train"]) == 10
+    assert len(new) == len(original) == 1 and not new & original
+
+
+def test_an_edit_follows_its_training_and_is_measured(project):
+    plan = planned(with_phases(FIXED, {"kind": "interpolate", "alpha": [0.5, 0.9]}))
+    assert len(plan.by_stage["train"]) == 3 and len(plan.by_stage["recall"]) == 2
+    entries = next(iter(plan.by_stage["tables"].values())).spec["runs"]
+    assert [(e["method"], e["method_strength"]) for e in entries] == [
+        ("interpolate", 0.5),
+        ("interpolate", 0.9),
+    ]
+    assert [len(entry["trains"]) for entry in entries] == [2, 2]
+
+
+def test_replay_after_training_is_called_consolidation(project):
+    plan = planned(with_phases(FIXED, FIXED | {"replay_fraction": 1.0}))
+    entry = next(iter(plan.by_stage["tables"].values())).spec["runs"][0]
+    assert entry["method"] == "consolidation"
+
+
+@pytest.mark.parametrize(
+    ("phase", "base_step", "line"),
+    [
+        ({"kind": "interpolate", "alpha": 0.5}, "final", "the first phase must train"),
+        (FIXED | {"carry_optimizer": True}, "final", "the first phase has no moments"),
+        (FIXED, 7, "base_step: 7 is not kept; take one of 40, 80 or final"),
+    ],
+)
+def test_what_no_stage_could_do_is_refused_in_one_line(project, phase, base_step, line):
+    with pytest.raises(Fault) as raised:
+        planned(with_phases(phase, base_step=base_step))
+    assert line in str(raised.value) and "\n" not in str(raised.value)

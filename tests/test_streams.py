@@ -153,7 +153,7 @@ def test_a_changing_ratio_needs_the_length_of_its_phase(epochs):
 
 @pytest.mark.parametrize("kind", ["chunk", "rows", None])
 def test_a_kind_that_is_none_is_refused(kind):
-    with pytest.raises(Fault, match=f"there is no kind {kind!r}: chunks, rolling or questions"):
+    with pytest.raises(Fault, match=rf"stream\.kind: {kind!r} is unknown"):
         make_stream({"kind": kind}, new=NEW, original=None, replay_fraction=0, seed=0)
 
 

@@ -137,6 +137,30 @@ def test_each_token_is_a_target_once_per_cycle():
     assert targets_seen(stream(order="cyclic", cycles=4)) == {100 + i: 4 for i in range(1, 40)}
 
 
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        ("time", [1, 2, 3]),
+        ("reversed", [3, 2, 1]),
+        ("easy-first", [1, 3, 2]),
+        ("hard-first", [2, 1, 3]),
+        ("cyclic", [1, 2, 3, 1, 2, 3]),
+    ],
+)
+def test_a_part_is_cut_as_the_whole_and_comes_in_its_order(order, expected):
+    """.2 to .8 of five batches are the batches 1 to 3."""
+    one = stream(order=order, part={"start": 0.2, "end": 0.8})
+    assert pieces_by_step(one) == expected
+    assert spans(one.batch(0).new) == spans(stream().batch(expected[0]).new)
+    assert len(one.pieces) == 5 and one.steps_of(0) == one.steps_of(4) == []
+    assert one.steps_of(2) == [s for s, here in enumerate(expected) if here == 2]
+
+
+def test_a_part_too_short_for_a_batch_is_one_batch():
+    assert pieces_by_step(stream(part={"start": 0.5, "end": 0.51})) == [2]
+    assert pieces_by_step(stream(part={"start": 0.99})) == [4]
+
+
 def targets_seen(one):
     return Counter(
         int(token)

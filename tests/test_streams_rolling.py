@@ -121,6 +121,12 @@ def test_orders(order, expected):
     assert [one.batch(step).new[0].piece for step in range(one.n_steps)] == expected
 
 
+def test_a_part_holds_the_windows_of_that_stretch():
+    one = stream(window=16, stride=8, part={"start": 0.25, "end": 0.75})
+    assert windows(one) == [[(8, 24, 8)], [(16, 32, 8)]]
+    assert [one.steps_of(piece) for piece in range(4)] == [[0], [0, 1], [1], []]
+
+
 def test_shuffled_takes_each_window_once():
     one = stream(window=8, stride=2, order="shuffled")
     order = [one.batch(step).new[0].piece for step in range(one.n_steps)]

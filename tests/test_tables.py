@@ -37,6 +37,9 @@ def entry(name: str, place: int, *, order: str = "time", replay: float = 0.5) ->
         "phase": phase | {"checkpoints": {"kind": "even", "count": place + 1}},
         "epochs": 1,
         "n_phases": 1,
+        "earlier": [],
+        "method": "plain",
+        "method_strength": None,
         "label": "hold 5 %",
     }
 

@@ -104,7 +104,7 @@ def write_passes(folder: Path) -> None:
 
 
 def recall_spec(**changed: Any) -> dict[str, Any]:
-    phase = {"stream": STREAM, "replay_fraction": 0.0}
+    phase = {"kind": "train", "stream": STREAM, "replay_fraction": 0.0}
     train = {"phase": phase, "epoch": 0, "seed": 0, "base_step": "final"}
     spec = {"every": 1, "held_out_tokens": 64, "drift_tokens": 32, "checkpoints": "all"}
     return spec | {"phases": [train]} | changed

@@ -28,6 +28,8 @@ OPTIMIZER = {
 }
 STREAM = {"kind": "chunks", "sequence_length": 16, "batch_tokens": 32, "n_new_tokens": 256}
 PHASE = {
+    "kind": "train",
+    "ewc": None,
     "stream": STREAM,
     "replay_fraction": 0.0,
     "policy": {"kind": "fixed", "learning_rate": 1e-2},

@@ -10,17 +10,29 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from palimpsest import params as P
+from palimpsest.core.plug_ins import kinds, nearest, plug_in
 from palimpsest.core.stops import Settings as Stop
 from palimpsest.core.streams.replay import Ramp
 from palimpsest.faults import Fault
 
 NOT_AN_AXIS = {("checkpoints", "steps")}  # fields that are lists by nature
+Parsed = dict[str, BaseModel]  # phases by what is asked of them: equal ones are checked once
 OF_THE_RUN = ("model", "seed", "base_step", "phases")
+
+
+class Ewc(P.Closed):
+    """Elastic weight consolidation: weights on which old text hangs are pulled back to θ₀."""
+
+    strength: float = Field(ge=0, le=1e30, description="weight of the penalty; 0 is plain training")
+    fisher_tokens: int = Field(
+        16384, gt=0, description="tokens of the original domain behind the Fisher information"
+    )
 
 
 class Phase(P.Closed):
     """One stretch of training with one setting. `stream` and `policy` belong to their plug-ins."""
 
+    kind: Literal["train"] = Field("train", description="other kinds edit the weights, see below")
     stream: dict[str, Any]
     policy: dict[str, Any]
     replay_fraction: P.Share | Ramp = Field(
@@ -28,6 +40,7 @@ class Phase(P.Closed):
     )
     epochs: int = Field(1, gt=0, description="times through the stream")
     optimizer: P.Optimizer
+    ewc: Ewc | None = Field(None, description="hold to θ₀ what old text hangs on; null: do not")
     carry_optimizer: bool = Field(False, description="keep the moments of the phase before")
     checkpoints: P.Checkpoints = P.Checkpoints()
     stop: Stop | None = Field(Stop(), description="rules that end the phase early; null: none")
@@ -39,13 +52,18 @@ class Phase(P.Closed):
 
 @dataclass(frozen=True)
 class Run:
-    """A base and the phases that follow it."""
+    """A base and the phases that follow it: trainings, and edits that belong to their plug-ins."""
 
     experiment: str
     model: str
     seed: int
     base_step: int | Literal["final"]
-    phases: tuple[Phase, ...]
+    phases: tuple[Phase | BaseModel, ...]
+
+    @property
+    def trainings(self) -> list[Phase]:
+        """The phases that train; the last one is what tables call the run's setting."""
+        return [phase for phase in self.phases if isinstance(phase, Phase)]
 
 
 def runs(params: P.Params) -> Iterator[Run]:
@@ -53,7 +71,7 @@ def runs(params: P.Params) -> Iterator[Run]:
 
     Raises Fault where an experiment names an unknown model or its phase is malformed.
     """
-    parsed: dict[str, Phase] = {}
+    parsed: Parsed = {}
     for name, experiment in params.experiments.items():
         where = f"experiments.{name}"
         points = _points(experiment)
@@ -63,7 +81,7 @@ def runs(params: P.Params) -> Iterator[Run]:
             yield _run(params, point=point, where=where, parsed=parsed)
 
 
-def _run(params: P.Params, *, point: dict[str, Any], where: str, parsed: dict[str, Phase]) -> Run:
+def _run(params: P.Params, *, point: dict[str, Any], where: str, parsed: Parsed) -> Run:
     own = {key: value for key, value in point.items() if key not in OF_THE_RUN}
     phases = point.get("phases", [own])
     if not isinstance(phases, list) or not phases or not all(isinstance(p, dict) for p in phases):
@@ -94,23 +112,29 @@ def _base_step(step: Any, where: str) -> int | Literal["final"]:
     raise Fault(f"{where}.base_step: expected final or a whole number from 1, got {step!r}")
 
 
-def _phase(params: P.Params, own: dict[str, Any], *, where: str, parsed: dict[str, Phase]) -> Phase:
+def _phase(
+    params: P.Params, own: dict[str, Any], *, where: str, parsed: Parsed
+) -> Phase | BaseModel:
+    known_kinds = ["train", *kinds("edits")]
+    if own.get("kind", "train") not in known_kinds:
+        nearest_kind = nearest(str(own["kind"]), known_kinds)
+        raise Fault(f"{where}.kind: {own['kind']!r} is unknown{nearest_kind}")
+    if own.get("kind", "train") != "train":
+        return P.parse(plug_in("edits", own["kind"], where).Settings, own, where)
     defaults = {"optimizer": params.optimizer.model_dump(), **params.phase}
     values = _merge(defaults, own)
     known = repr(values)
     if known not in parsed:
-        for plug_in, package in (("stream", "streams"), ("policy", "policies")):
-            values[plug_in] = _plug_in(package, values.get(plug_in), f"{where}.{plug_in}")
-        phase = P.parse(Phase, values, where)
-        assert isinstance(phase, Phase)
-        parsed[known] = phase
+        for name, package in (("stream", "streams"), ("policy", "policies")):
+            values[name] = _plug_in(package, values.get(name), f"{where}.{name}")
+        parsed[known] = P.parse(Phase, values, where)
     return parsed[known]
 
 
 def _plug_in(package: str, values: Any, where: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise Fault(f"{where}: expected a mapping with kind:, got {values!r}")
-    module = P.plug_in(package, values.get("kind"), where)
+    module = plug_in(package, values.get("kind"), where)
     model: type[BaseModel] = module.Settings if package == "streams" else module.Params
     return P.parse(model, values, where).model_dump(mode="json")
 

@@ -7,8 +7,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel
+
 from palimpsest import costs, store
-from palimpsest import params as P
+from palimpsest.core.checkpoints import doublings
+from palimpsest.core.plug_ins import plug_in
 from palimpsest.core.streams.replay import Ramp
 from palimpsest.costs import Cost
 from palimpsest.experiments import Phase, Run, runs
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
 
 
 UNPACKED = 7.3  # bytes of text per byte of the xz files in data/
+USUAL_ORDER = {"order": "time", "repeats": 1, "replay_order": "shuffled", "part": None}
+BY_DIFFICULTY = ("easy-first", "hard-first")
+ORDERING = ("order", "cycles", "repeats", "replay_order", "replay_cycles", "part")
 OWN_COLUMNS = ("kind", "order", "repeats", "cycles")
 
 
@@ -49,6 +55,8 @@ class Layout:
         }
         n_bytes = UNPACKED * Path(corpora.new.path).stat().st_size
         self.n_new_tokens = n_bytes / costs.BYTES_PER_NEW_TOKEN
+        n_bytes = UNPACKED * Path(corpora.original.train).stat().st_size
+        self.n_original_tokens = n_bytes / costs.BYTES_PER_NEW_TOKEN
         self.entries: dict[str, dict[str, Any]] = {}
         self.probes: dict[str, dict[str, Any]] = {}
         self.lists: dict[str, dict[Artifact, int]] = {
@@ -58,16 +66,22 @@ class Layout:
     def run(self, run: Run) -> None:
         """Lay out one run: base, probes, one training artifact per epoch, then what is measured."""
         _check(run)
+        self._check_base_step(run)
         base = self.base(run.model, run.seed)
-        chain, phases, before = [], [], base
+        chain: list[Artifact] = []
         for phase in run.phases:
+            if not isinstance(phase, Phase):
+                chain.append(self.edit(run, phase, before=chain[-1], base=base))
+                continue
             probe = self.probe(run, phase, base)
             for epoch in range(phase.epochs):
-                before = self.train(run, phase, epoch=epoch, before=before, base=base, probe=probe)
-                chain.append(before)
-                phases.append(before.spec)
+                before = chain[-1] if chain else base
+                chain.append(
+                    self.train(run, phase, epoch=epoch, before=before, base=base, probe=probe)
+                )
+        before, phases = chain[-1], [artifact.spec for artifact in chain]
         texts: Inputs = {}
-        for phase in run.phases:
+        for phase in run.trainings:
             texts |= self._texts(phase)
         recall = self.add(
             "recall",
@@ -106,9 +120,7 @@ class Layout:
             )
         replay = _probe_replay(phase)
         stream = phase.stream | {
-            name: value
-            for name, value in (("order", "time"), ("repeats", 1))
-            if name in phase.stream
+            name: value for name, value in USUAL_ORDER.items() if name in phase.stream
         }
         spec = settings.model_dump(mode="json", exclude={"landscape_replay"}) | {
             "kind": "landscape",
@@ -149,7 +161,7 @@ class Layout:
         probe: Artifact,
     ) -> Artifact:
         """Lay out one epoch of a phase."""
-        policy = P.plug_in("policies", phase.policy["kind"], "policy")
+        policy = plug_in("policies", phase.policy["kind"], "policy")
         spec = {
             "phase": phase.model_dump(mode="json", exclude={"epochs", "probe_replay"}),
             "epoch": epoch,
@@ -160,6 +172,9 @@ class Layout:
         inputs: Inputs = {"before": before, "base": base, **self._texts(phase)}
         if policy.NEEDS_PROBE:
             inputs["probe"] = probe
+        inputs |= self.difficulties(run, phase, base)
+        if phase.ewc is not None and phase.ewc.strength > 0:
+            inputs["fisher"] = self.fisher(run, phase, base)
         size = self.params.models.sizes[run.model]
         new, replay = self._tokens(phase)
         weights = costs.weight_bytes(size, self.vocab_size)
@@ -170,6 +185,83 @@ class Layout:
         return self.add(
             "train", _label(run, phase, epoch), spec, inputs, model=run.model, cost=cost
         )
+
+    def edit(self, run: Run, phase: BaseModel, *, before: Artifact, base: Artifact) -> Artifact:
+        """Lay out one phase that changes the weights without training."""
+        settings = phase.model_dump(mode="json")
+        spec = {"phase": settings, "epoch": 0, "epochs": None}
+        size = self.params.models.sizes[run.model]
+        return self.add(
+            "train",
+            f"{before.label}_{edit_label(phase).replace(' ', '')}",
+            spec | {"seed": run.seed, "base_step": run.base_step},
+            {"before": before, "base": base},
+            model=run.model,
+            cost=Cost(n_bytes=3.0 * costs.weight_bytes(size, self.vocab_size)),
+        )
+
+    def difficulties(self, run: Run, phase: Phase, base: Artifact) -> Inputs:
+        """Lay out the base's losses that the phase's orders go by, each measured once."""
+        stream = phase.stream
+        found: Inputs = {}
+        if stream.get("order") in BY_DIFFICULTY:
+            cut = {name: value for name, value in stream.items() if name not in ORDERING}
+            own_window = stream.get("max_tokens") is not None
+            ratio = phase.model_dump(mode="json")["replay_fraction"] if own_window else 0.0
+            spec = {"of": "new", "stream": cut, "replay_fraction": ratio, "seed": run.seed}
+            n_tokens = float(stream.get("n_new_tokens") or self.n_new_tokens)
+            found["difficulty"] = self._losses(run, spec, base, n_tokens=n_tokens)
+        if stream["replay_order"] in BY_DIFFICULTY:
+            spec = {"of": "original", "sequence_length": stream["sequence_length"]}
+            found["replay_difficulty"] = self._losses(
+                run, spec, base, n_tokens=self.n_original_tokens
+            )
+        return found
+
+    def _losses(
+        self, run: Run, spec: dict[str, Any], base: Artifact, *, n_tokens: float
+    ) -> Artifact:
+        size = self.params.models.sizes[run.model]
+        return self.add(
+            "probes",
+            f"{base.label}_losses_{spec['of']}",
+            {"kind": "losses", "base_step": run.base_step} | spec,
+            {"base": base, **{role: self.tokens[role] for role in ("new", "original")}},
+            model=run.model,
+            cost=costs.forward(size, self.vocab_size, n_tokens),
+        )
+
+    def fisher(self, run: Run, phase: Phase, base: Artifact) -> Artifact:
+        """Lay out the Fisher information of a base on original text."""
+        assert phase.ewc is not None
+        n_tokens, size = phase.ewc.fisher_tokens, self.params.models.sizes[run.model]
+        spec = {
+            "kind": "fisher",
+            "base_step": run.base_step,
+            "n_tokens": n_tokens,
+            "sequence_length": phase.stream["sequence_length"],
+            "seed": run.seed,
+        }
+        return self.add(
+            "probes",
+            f"{base.label}_fisher",
+            spec,
+            {"base": base, "original": self.tokens["original"]},
+            model=run.model,
+            cost=costs.training(size, self.vocab_size, n_tokens),
+        )
+
+    def _check_base_step(self, run: Run) -> None:
+        """Refuse a step of pretraining whose weights are not kept."""
+        settings = self.params.models.pretraining
+        batch_tokens = settings.batch_sequences * settings.context_length
+        n_steps = max(1, round(settings.n_tokens / batch_tokens))
+        kept = doublings(n_steps=n_steps, count=settings.checkpoints)
+        if run.base_step not in ("final", *kept):
+            raise Fault(
+                f"experiments.{run.experiment}.base_step: {run.base_step} is not kept; take one of "
+                f"{', '.join(map(str, kept))} or final, or change models.pretraining.checkpoints"
+            )
 
     def ends(self) -> None:
         """Lay out what reads all runs: one table, the laws, the report."""
@@ -221,7 +313,7 @@ class Layout:
     def _enter(
         self, run: Run, *, base: Artifact, probe: Artifact, chain: list[Artifact], recall: Artifact
     ) -> None:
-        name, phase = chain[-1].name, run.phases[-1]
+        name, phase = chain[-1].name, run.trainings[-1]
         if name in self.entries:
             if run.experiment not in self.entries[name]["experiments"]:
                 self.entries[name]["experiments"].append(run.experiment)
@@ -246,6 +338,8 @@ class Layout:
             "phase": phase.model_dump(mode="json"),
             "epochs": phase.epochs,
             "n_phases": len(run.phases),
+            "earlier": [phase.model_dump(mode="json") for phase in run.phases[:-1]],
+            **_method(run),
             "label": self._setting_label(run),
         }
 
@@ -254,7 +348,7 @@ class Layout:
 
         Replay, order, repeats and epochs have columns of their own in the tables.
         """
-        phase = run.phases[-1]
+        phase = run.trainings[-1]
         defaults = self.params.phase | {"optimizer": self.params.optimizer.model_dump()}
         optimizer = defaults["optimizer"] | self.params.phase.get("optimizer", {})
         own = dict(_differences(optimizer, phase.optimizer.model_dump()))
@@ -262,11 +356,15 @@ class Layout:
         if usual.get("kind") == phase.stream["kind"]:
             own |= dict(_differences({**phase.stream, **usual}, phase.stream))
         own |= {"base step": run.base_step} if run.base_step != "final" else {}
+        if phase.ewc is not None:
+            own["ewc"] = f"{phase.ewc.strength:g}"
         if isinstance(phase.replay_fraction, Ramp):
             ends = phase.replay_fraction
             own |= {"replay": f"{ends.start:g} to {ends.end:g}"}
         shown = {name: value for name, value in own.items() if name not in OWN_COLUMNS}
-        return ", ".join([_policy_label(phase), *(f"{n} {v}" for n, v in sorted(shown.items()))])
+        edits = [edit_label(edit) for edit in run.phases if not isinstance(edit, Phase)]
+        settings = (f"{name} {value}" for name, value in sorted(shown.items()))
+        return ", ".join([_policy_label(phase), *settings, *edits])
 
     def _place(self, role: str, artifact: Artifact) -> int:
         return self.lists[role].setdefault(artifact, len(self.lists[role]))
@@ -277,6 +375,8 @@ class Layout:
         new = float(stream.get("n_new_tokens") or self.n_new_tokens) * stream["repeats"]
         if stream.get("order") == "cyclic":
             new *= stream["cycles"]
+        if stream.get("part"):
+            new *= stream["part"]["end"] - stream["part"]["start"]
         replay = phase.replay_fraction
         share = replay if isinstance(replay, float) else (replay.start + replay.end) / 2
         return (0.0, new) if share == 1 else (new, new * share / (1 - share))
@@ -284,9 +384,9 @@ class Layout:
     def _recall_cost(self, run: Run) -> Cost:
         settings, size = self.params.recall, self.params.models.sizes[run.model]
         n_checkpoints = 1 + sum(
-            phase.epochs * (phase.checkpoints.count or 1) for phase in run.phases
+            phase.epochs * (phase.checkpoints.count or 1) for phase in run.trainings
         )
-        pieces = max(self._tokens(phase)[0] for phase in run.phases) / settings.every
+        pieces = max(self._tokens(phase)[0] for phase in run.trainings) / settings.every
         held_out = 2 * settings.held_out_tokens + 4 * settings.drift_tokens
         return costs.forward(size, self.vocab_size, n_checkpoints * (pieces + held_out))
 
@@ -315,17 +415,32 @@ def _hash(file: Path) -> str:
 
 def _check(run: Run) -> None:
     """Refuse what no stage could do, before any job runs."""
-    for phase in run.phases:
-        orders = {phase.stream.get("order"), phase.stream.get("replay_order")}
-        if needing := orders & {"easy-first", "hard-first"}:
-            raise Fault(
-                f"experiments.{run.experiment}.stream: order {needing.pop()} needs the base's loss "
-                "per piece, which no stage measures yet; take time, shuffled, reversed or cyclic"
-            )
-    if run.phases[0].carry_optimizer:
-        raise Fault(
-            f"experiments.{run.experiment}.carry_optimizer: the first phase has no moments to carry"
-        )
+    where = f"experiments.{run.experiment}"
+    first = run.phases[0]
+    if not isinstance(first, Phase):
+        raise Fault(f"{where}.phases: the first phase must train; there is nothing to edit yet")
+    if first.carry_optimizer:
+        raise Fault(f"{where}.carry_optimizer: the first phase has no moments to carry")
+
+
+def _method(run: Run) -> dict[str, Any]:
+    """Return in a word what keeps old text, besides mixing it in, and how strongly."""
+    last = run.phases[-1]
+    if not isinstance(last, Phase):
+        settings = last.model_dump(mode="json")
+        kind = settings.pop("kind")
+        return {"method": kind, "method_strength": next(iter(settings.values()))}
+    if last.ewc is not None:
+        return {"method": "ewc", "method_strength": last.ewc.strength}
+    if len(run.phases) > 1 and last.replay_fraction == 1:
+        return {"method": "consolidation", "method_strength": None}
+    return {"method": "plain", "method_strength": None}
+
+
+def edit_label(phase: BaseModel) -> str:
+    """Name an edit as its plug-in does."""
+    module = plug_in("edits", phase.model_dump()["kind"], "phase")
+    return str(module.label(phase))
 
 
 def _differences(usual: dict[str, Any], own: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -342,12 +457,12 @@ def _probe_replay(phase: Phase) -> float:
 
 def _needs_length(phase: Phase) -> bool:
     """Return whether an epoch depends on how many follow; such phases share no beginnings."""
-    policy = P.plug_in("policies", phase.policy["kind"], "policy")
+    policy = plug_in("policies", phase.policy["kind"], "policy")
     return bool(policy.NEEDS_LENGTH) or isinstance(phase.replay_fraction, Ramp)
 
 
 def _policy_label(phase: Phase) -> str:
-    module = P.plug_in("policies", phase.policy["kind"], "policy")
+    module = plug_in("policies", phase.policy["kind"], "policy")
     return str(module.label(module.Params(**phase.policy)))
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
 import re
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from palimpsest.core.plug_ins import MARKS, kinds, nearest
 from palimpsest.faults import Fault
 
-PLUG_IN_FOLDERS = ("policies", "streams", "laws")
+PLUG_IN_FOLDERS = tuple(MARKS)
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 
 
@@ -242,31 +240,11 @@ def load(path: Path) -> Params:
     except ValidationError as error:
         raise Fault("\n".join(_lines(error, str(path), Params))) from None
     _check_names(params, path)
-    laws = [name.replace("_", "-") for name in plug_ins("laws")]
+    laws = [name.replace("_", "-") for name in kinds("laws")]
     for law in params.fits.laws:
         if law not in laws:
-            raise Fault(f"{path}: fits.laws: {law!r} is unknown{_nearest(law, laws)}")
+            raise Fault(f"{path}: fits.laws: {law!r} is unknown{nearest(law, laws)}")
     return params
-
-
-def plug_in(package: str, kind: object, where: str) -> Any:
-    """Import the plug-in module `kind` of `core.<package>`; a Fault names the known ones."""
-    known = plug_ins(package)
-    if kind not in known:
-        raise Fault(f"{where}.kind: {kind!r} is unknown{_nearest(str(kind), known)}")
-    return importlib.import_module(f"palimpsest.core.{package}.{kind}")
-
-
-@cache
-def plug_ins(package: str) -> list[str]:
-    """Return the kinds that `core/<package>` offers: its files that define a plug-in."""
-    folder = Path(__file__).parent / "core" / package
-    marks = ("\nclass Params(", "\nclass Settings(", "\nLAW =")
-    return sorted(
-        file.stem
-        for file in folder.glob("*.py")
-        if file.stem != "__init__" and any(mark in file.read_text("utf-8") for mark in marks)
-    )
 
 
 def parse(model: type[BaseModel], values: dict[str, Any], where: str) -> BaseModel:
@@ -338,7 +316,7 @@ def _lines(
         place = ".".join(str(part) for part in fault["loc"] if not _is_branch(part))
         text = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
-            text = "unknown key" + _nearest(str(fault["loc"][-1]), _fields_at(model, fault["loc"]))
+            text = "unknown key" + nearest(str(fault["loc"][-1]), _fields_at(model, fault["loc"]))
         elif fault["type"] != "missing":
             text += f" (got {fault['input']!r})"
         line = f"{file}{joint if place else ': '}{place}{': ' if place else ''}{text}"
@@ -360,8 +338,3 @@ def _fields_at(model: Any, place: tuple[int | str, ...]) -> list[str]:
             if getattr(model, "__origin__", None) is dict:
                 model = model.__args__[1]
     return list(getattr(model, "model_fields", {}))
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, 1)
-    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"

@@ -10,11 +10,19 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from palimpsest import params as P
+from palimpsest.core.plug_ins import kinds, plug_in
 from palimpsest.core.stops import Settings as Stop
-from palimpsest.experiments import Phase
+from palimpsest.core.streams.replay import Ramp
+from palimpsest.core.streams.settings import Stretch
+from palimpsest.experiments import Ewc, Phase
 
 NAMES = {int: "whole number", float: "number", str: "text", bool: "true or false"}
 NAMES |= {NoneType: "null"}
+PLUG_INS = (
+    ("streams", "stream", "Settings"),
+    ("policies", "policy", "Params"),
+    ("edits", "phase", "Settings"),
+)
 HEAD = """# Parameters
 
 Every field of `params.yaml`, made from the types that check it (`python -m palimpsest.reference`).
@@ -32,12 +40,13 @@ def _sections() -> Iterator[str]:
     yield from _section("", P.Params)
     yield from _section("phase (and each experiment)", Phase)
     yield from _section("stop (in a phase)", Stop)
-    for package, name in (("streams", "Settings"), ("policies", "Params")):
-        for kind in P.plug_ins(package):
-            model = getattr(P.plug_in(package, kind, package), name)
-            yield from _section(
-                f"{ {'streams': 'stream', 'policies': 'policy'}[package] } `{kind}`", model
-            )
+    yield from _section("ewc (in a phase)", Ewc)
+    yield from _section("part (in a stream)", Stretch)
+    yield from _section("replay_fraction (that changes)", Ramp)
+    for package, what, name in PLUG_INS:
+        for kind in kinds(package):
+            model = getattr(plug_in(package, kind, package), name)
+            yield from _section(f"{what} `{kind}`", model)
 
 
 def _section(title: str, model: type[BaseModel]) -> Iterator[str]:

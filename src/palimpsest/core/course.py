@@ -20,6 +20,7 @@ from palimpsest.core.stops import Settings, StopReason
 from palimpsest.core.update import Update
 
 if TYPE_CHECKING:
+    from palimpsest.core.ewc import Anchor
     from palimpsest.core.landscape import Line
 
 NAN = float("nan")
@@ -69,7 +70,8 @@ class Course:
     n_steps: updates of the stretch; n_steps_before and n_steps_phase place it in its phase (None:
     the policy may not know the length). line: makes the losses along u for the policies that look
     (None: there is none to look along). reference: flat θ₀ to measure drift against (None: no
-    drift). share_correct: asks the model the questions.
+    drift). anchor: pulls the weights back after each step (None: nothing does). share_correct:
+    asks the model the questions.
     """
 
     batch: Callable[[int], Batch]
@@ -82,6 +84,7 @@ class Course:
     probe: dict[str, Any] | None = None
     line: Callable[..., Line] | None = None
     reference: Tensor | None = None
+    anchor: Anchor | None = None
     measure_edge_every: int = 0
     share_correct: Callable[[], float] = lambda: NAN
 

@@ -65,7 +65,7 @@ class Live:
         """Return the losses of the pieces that were trained on, in the order of measurement."""
         begun = {piece for piece, steps in self.steps.items() if steps[:1] < [progress.n_steps]}
         rows = [row for row in progress.live if row["piece"] in begun]
-        return pd.DataFrame(rows, columns=list(COLUMNS))
+        return live_frame(rows)
 
     def pieces(self, progress: Progress) -> pd.DataFrame:
         """Return all pieces with their first and last update in the run; null: not trained on."""
@@ -74,9 +74,7 @@ class Live:
             taken = [step for step in self.steps[piece.piece] if step < progress.n_steps]
             ends = [progress.first_step + step + 1 for step in (*taken[:1], *taken[-1:])]
             rows.append((piece.piece, piece.position, piece.n_tokens, *(ends or (None, None))))
-        columns = ["piece", "position", "n_tokens", "first_step", "last_step"]
-        frame = pd.DataFrame(rows, columns=columns)
-        return frame.astype({"first_step": "Int64", "last_step": "Int64"})
+        return pieces_frame(rows)
 
     def _cut_short(self, n_steps: int) -> list[Moment]:
         """Return the pieces whose training was under way in the very last update."""
@@ -85,6 +83,18 @@ class Live:
             for piece in self.stream.pieces
             if n_steps - 1 in (steps := self.steps[piece.piece])[:-1]
         ]
+
+
+def live_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return losses at moments as a table."""
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def pieces_frame(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
+    """Return pieces and the steps of their training as a table."""
+    columns = ["piece", "position", "n_tokens", "first_step", "last_step"]
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame.astype({"first_step": "Int64", "last_step": "Int64"})
 
 
 def _row(moment: Moment, step: int, *, nats: float, n_tokens: int) -> dict[str, Any]:

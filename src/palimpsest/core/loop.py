@@ -58,8 +58,7 @@ def _take_step(trainee: Trainee, course: Course, progress: Progress, stops: Stop
         progress.stop_reason = "no-rate"
         return False
     row = _look_along(trainee, course, step, u=u, learning_rate=learning_rate)
-    trainee.flat.step(u, learning_rate)
-    row |= _norms(trainee, course, u=u, learning_rate=learning_rate)
+    row |= _move(trainee, course, u=u, learning_rate=learning_rate)
     row |= {"grad_norm": grad_norm, "loss_replay_nats": gradient.loss_replay_nats}
     row |= {"loss_new_nats": gradient.loss_new_nats, **_count(progress, batch, learning_rate)}
     row["share_correct"] = course.share_correct() if stops.asks_questions() else NAN
@@ -147,20 +146,32 @@ def _look_along(
     }
 
 
-def _norms(
-    trainee: Trainee, course: Course, *, u: Tensor, learning_rate: float
-) -> dict[str, float]:
-    """Return the length of the step and the drift from θ₀ after it, in one transfer."""
-    norms = (torch.linalg.vector_norm(u) * learning_rate, *_drift(trainee, course))
+def _move(trainee: Trainee, course: Course, *, u: Tensor, learning_rate: float) -> dict[str, float]:
+    """Take the step; return its length and the drift from θ₀ after it, in one transfer."""
+    weights, anchor = trainee.flat.weights, course.anchor
+    if anchor is None:
+        trainee.flat.step(u, learning_rate)
+        update_norm = torch.linalg.vector_norm(u) * learning_rate
+    else:
+        before = weights.clone()
+        trainee.flat.step(u, learning_rate)
+        anchor.pull(weights, learning_rate, scale=trainee.update.scale())
+        update_norm = torch.linalg.vector_norm(before.sub_(weights))
+    norms = (update_norm, *_drift(trainee, course))
     update_norm, mad, relative = torch.stack(norms).tolist()
     return {"update_norm": update_norm, "mad_drift": mad, "relative_drift": relative}
 
 
 def _drift(trainee: Trainee, course: Course) -> tuple[Tensor, Tensor]:
-    """Return mean |θ − θ₀| and ‖θ − θ₀‖/‖θ₀‖."""
+    """Return the drift of a trainee; NaN where the course has no θ₀."""
     weights, reference = trainee.flat.weights, course.reference
     if reference is None:
         return weights.new_tensor(NAN), weights.new_tensor(NAN)
+    return drift(weights, reference)
+
+
+def drift(weights: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean |θ − θ₀| and ‖θ − θ₀‖/‖θ₀‖."""
     moved = weights - reference
     norm = torch.linalg.vector_norm
     return moved.abs().mean(), norm(moved) / norm(reference)

@@ -44,6 +44,15 @@ class Update:
         u = self._adamw() if adaptive else self._sgd()
         return u if self._tilt is None else u.mul_(self._tilt)
 
+    def scale(self) -> Tensor | float:
+        """Return s, per weight: under a gradient g that stays, a step of rate η is η·g/s long."""
+        if self.settings["kind"] != "adamw":
+            without_momentum = 1 - self.settings["beta1"]
+            return without_momentum if self._tilt is None else without_momentum / self._tilt
+        variance = self.second_moment / (1 - self.settings["beta2"] ** self.n_updates)
+        scale = variance.sqrt_().add_(self.settings["epsilon"])
+        return scale if self._tilt is None else scale.div_(self._tilt)
+
     def state(self) -> dict[str, Tensor]:
         """Return what a following phase or a resumed one needs to go on bit-exactly."""
         return {

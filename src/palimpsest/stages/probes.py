@@ -16,8 +16,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
+from palimpsest.core.base_losses import piece_losses, replay_losses
+from palimpsest.core.fisher import choose, diagonal_fisher
 from palimpsest.core.flat import FlatWeights
 from palimpsest.core.held_out import sample_rows
 from palimpsest.core.landscape import Line
@@ -40,7 +43,7 @@ from palimpsest.core.rate_summary import (
 from palimpsest.core.resume import Saver
 from palimpsest.core.rows import Row
 from palimpsest.core.search import Found
-from palimpsest.core.streams import Stream, make_stream
+from palimpsest.core.streams import Stream, make_stream, original_rows
 from palimpsest.core.update import Update
 from palimpsest.faults import Fault
 from palimpsest.progress import note, step_done
@@ -69,12 +72,16 @@ class Bench:
 
 
 def build(spec: Spec, inputs: Inputs, out: Path) -> None:
-    """Probe one base at one replay ratio over some batches.
+    """Measure one base: rates at one replay ratio (kind landscape), losses per piece, or Fisher.
 
-    spec: stream, replay_fraction, seed, optimizer, batches, warm_steps, decreases, rates (lowest,
-    highest, points), landscape (whether to draw it), original_tokens, base_step; inputs: base,
-    new, original and, for a stream of questions, questions.
+    spec of a landscape: stream, replay_fraction, seed, optimizer, batches, warm_steps, decreases,
+    rates (lowest, highest, points), landscape (whether to draw it), original_tokens, base_step;
+    inputs: base, new, original and, for a stream of questions, questions.
     """
+    if spec["kind"] == "losses":
+        return _losses(spec, inputs, out)
+    if spec["kind"] == "fisher":
+        return _fisher(spec, inputs, out)
     bench, saver = _bench(spec, inputs), Saver(out)
     steps = _steps_to_probe(
         bench.stream.n_steps, batches=spec["batches"], warm_steps=spec["warm_steps"]
@@ -254,3 +261,43 @@ def _write(out: Path, spec: Spec, records: list[Record]) -> None:
     }
     text = json.dumps(probe, sort_keys=True, indent=1, allow_nan=False)
     (out / "probe.json").write_text(text + "\n", "utf-8")
+
+
+def _losses(spec: Spec, inputs: Inputs, out: Path) -> None:
+    """Write the base's loss on each piece of a stream, or on each row that replay draws from.
+
+    spec: of ("new" or "original"), base_step; for new text the stream, replay_fraction and seed
+    that cut it, for original text sequence_length.
+    """
+    model = load_causal_lm(_weights(inputs["base"], base_step=spec["base_step"]))
+    if spec["of"] == "new":
+        losses = piece_losses(model, _stream(spec, inputs, model).pieces)
+    else:
+        tokens = np.load(inputs["original"] / "train.npy", mmap_mode="r")
+        rows = original_rows(tokens, sequence_length=spec["sequence_length"])
+        losses = replay_losses(model, rows)
+    losses.to_parquet(out / "losses.parquet", index=False)
+
+
+def _fisher(spec: Spec, inputs: Inputs, out: Path) -> None:
+    """Write the diagonal Fisher information of original text, by the names of the parameters.
+
+    spec: n_tokens, sequence_length, seed, base_step.
+    """
+    model = load_causal_lm(_weights(inputs["base"], base_step=spec["base_step"]))
+    flat = FlatWeights(model)
+    tokens = np.load(inputs["original"] / "train.npy", mmap_mode="r")
+    every = original_rows(tokens, sequence_length=spec["sequence_length"])
+    rows = choose(every, n_tokens=spec["n_tokens"], seed=spec["seed"])
+    fisher = diagonal_fisher(
+        model, flat, rows, row_done=lambda done: step_done(done, len(rows), "sequence")
+    )
+    named = {part.name: fisher[part.start : part.stop].clone().cpu() for part in flat.segments}
+    save_file(named, out / "fisher.safetensors")
+    summary = {
+        "n_sequences": len(rows),
+        "n_tokens": sum(row.n_targets for row in rows),
+        "mean": float(fisher.double().mean()),
+        "share_zero": float((fisher == 0).double().mean()),
+    }
+    (out / "fisher.json").write_text(json.dumps(summary, sort_keys=True, indent=1) + "\n", "utf-8")

@@ -90,7 +90,7 @@ def _pieces(spec: Spec, inputs: Inputs, *, end_token: int) -> list[Piece]:
     """Return the pieces of all phases in the order of D, those with equal place and length once."""
     found: dict[tuple[int, int], Piece] = {}
     for train in spec["phases"]:
-        if train["epoch"] > 0:
+        if train["epoch"] > 0 or train["phase"]["kind"] != "train":
             continue
         stream = make_stream(
             _without_order(train["phase"]["stream"]),
@@ -107,7 +107,8 @@ def _pieces(spec: Spec, inputs: Inputs, *, end_token: int) -> list[Piece]:
 
 def _without_order(stream: Spec) -> Spec:
     """Drop the orders of training: they change no piece, and some need losses to sort by."""
-    return {name: value for name, value in stream.items() if name not in ("order", "replay_order")}
+    orders = ("order", "replay_order", "part")
+    return {name: value for name, value in stream.items() if name not in orders}
 
 
 def _questions(inputs: Inputs) -> list[tuple[list[int], list[int]]] | None:

@@ -6,11 +6,11 @@ A kind of stream is the module of that name, with its `Settings` and its `cut`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 
 import numpy as np
 from numpy.typing import NDArray
 
+from palimpsest.core.plug_ins import plug_in
 from palimpsest.core.rows import Ints
 from palimpsest.core.streams.cutting import Cut, Setup
 from palimpsest.core.streams.orders import Difficulty, epoch_sequences
@@ -63,12 +63,8 @@ def make_stream(
 def _read_and_cut(settings: dict, setup: Setup) -> tuple[Replayed, Cut]:
     """Validate the settings by their kind and cut the new part by them."""
     kind = settings.get("kind")
-    try:
-        module = import_module(f"{__name__}.{kind}")
-        model = module.Settings
-    except (ModuleNotFoundError, AttributeError):
-        raise Fault(f"stream: there is no kind {kind!r}: chunks, rolling or questions") from None
-    chosen = read(model, settings, where=f"stream {kind}")
+    module = plug_in("streams", kind, "stream")
+    chosen = read(module.Settings, settings, where=f"stream {kind}")
     limit = setup.context_length
     if limit is not None and chosen.sequence_length > limit:
         raise Fault(

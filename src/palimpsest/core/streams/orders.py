@@ -25,8 +25,29 @@ def epoch_sequences(
 ) -> Ints:
     """Return the batches (numbered in time order) as each epoch takes them, one row per epoch.
 
-    A shuffled order is another one in every epoch; a cyclic one is `cycles` times as long.
+    A shuffled order is another one in every epoch; a cyclic one is `cycles` times as long. Of a
+    phase that trains on a part only, the batches of that part come in the same order.
     """
+    sequences = _whole(
+        settings, n_batches=n_batches, difficulty=difficulty, seed=seed, n_epochs=n_epochs
+    )
+    part = settings.part if isinstance(settings, Ordered) else None
+    if part is None:
+        return sequences
+    taken = part.batches(n_batches)
+    inside = (sequences >= taken.start) & (sequences < taken.stop)
+    return sequences[inside].reshape(n_epochs, -1)
+
+
+def _whole(
+    settings: Replayed,
+    *,
+    n_batches: int,
+    difficulty: Difficulty | None,
+    seed: int,
+    n_epochs: int,
+) -> Ints:
+    """Return the sequence of every epoch over all batches."""
     order = settings.order if isinstance(settings, Ordered) else "time"
     if order == "shuffled":
         shuffles = [np.random.default_rng([seed, SHUFFLE, epoch]) for epoch in range(n_epochs)]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import Literal, TypeVar
+from typing import Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from palimpsest.faults import Fault
 
@@ -35,6 +35,26 @@ class Replayed(BaseModel):
     )
 
 
+class Stretch(BaseModel):
+    """The batches of a phase that trains on a part of its corpus only, as shares of all."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    start: float = Field(0.0, ge=0, lt=1, description="share of the batches, in time order, before")
+    end: float = Field(1.0, gt=0, le=1, description="share of the batches up to which it goes")
+
+    @model_validator(mode="after")
+    def _forward(self) -> Self:
+        if self.start >= self.end:
+            raise ValueError(f"start {self.start:g} is not below end {self.end:g}")
+        return self
+
+    def batches(self, n_batches: int) -> range:
+        """Return the batches of the stretch; shares are rounded, at least one batch is left."""
+        start = min(round(self.start * n_batches), n_batches - 1)
+        return range(start, max(round(self.end * n_batches), start + 1))
+
+
 class Ordered(Replayed):
     """Settings of the streams that take the new corpus piece by piece."""
 
@@ -43,6 +63,11 @@ class Ordered(Replayed):
         ge=1,
         description="targets of the new corpus that are used, from the seed's offset on;"
         " null: all that follow it",
+    )
+    part: Stretch | None = Field(
+        None,
+        description="train on this stretch of the corpus only, cut as the whole would be: to"
+        " retrain a middle part; null: on all of it",
     )
     order: Order = Field("time", description="order in which the batches of one epoch come")
     cycles: int = Field(

@@ -45,12 +45,13 @@ class Stream:
         if self.pure_replay:
             return []
         batches = self.cut.batches_of(piece)
-        places = np.sort(self._places[batches.start : batches.stop].ravel())
+        places = np.sort(np.concatenate([self._places[batch] for batch in batches]))
         steps = places[:, None] * self.repeats + np.arange(self.repeats)
         return [int(step) for step in steps.ravel()]
 
     @cached_property
-    def _places(self) -> Ints:
-        """Where each batch stands in the sequence, of shape (batches, rounds)."""
-        n_batches = len(self.cut.n_targets)
-        return np.argsort(self.sequence, kind="stable").reshape(n_batches, -1)
+    def _places(self) -> list[Ints]:
+        """Where each batch stands in the sequence; nowhere, if the phase leaves it out."""
+        by_batch = np.argsort(self.sequence, kind="stable")
+        counts = np.bincount(self.sequence, minlength=len(self.cut.n_targets))
+        return np.split(by_batch, np.cumsum(counts)[:-1])

@@ -23,7 +23,7 @@ RUN_COLUMNS = [
     *("loss_original_base_nats", "loss_original_nats", "forgetting_nats"),
     *("forgetting_against_control_nats", "forgetting_per_nat", "mad_drift", "relative_drift"),
     *("kl_new_nats", "kl_original_nats", "sum_learning_rate", "sum_update_norm"),
-    *("sum_decrease", "share_beyond_edge"),
+    *("sum_decrease", "share_beyond_edge", "method", "method_strength"),
 ]
 
 
@@ -115,6 +115,8 @@ def _settings(entry: Entry) -> dict[str, Any]:
         "repeats": stream.get("repeats", 1),
         "epochs": entry["epochs"],
         "n_phases": entry["n_phases"],
+        "method": entry["method"],
+        "method_strength": entry["method_strength"],
         "stop_reason": entry["stop_reason"],
     }
 
@@ -132,6 +134,7 @@ def _alike(entry: Entry, *free: str) -> str:
     phase = {k: v for k, v in entry["phase"].items() if k not in (*NOT_COMPARED, *free)}
     stream = {k: v for k, v in phase["stream"].items() if k not in ("order", "cycles")}
     shared = [entry["base"], entry["base_step"], entry["seed"], entry["n_phases"], entry["epochs"]]
+    shared += [entry["earlier"], entry["method"], entry["method_strength"]]
     return json.dumps([shared, phase | {"stream": stream}], sort_keys=True)
 
 
