@@ -9,6 +9,7 @@ from torch.nn.functional import cross_entropy
 from training_inputs import OPTIMIZER, VOCAB, walk
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 
+from palimpsest.core import loop
 from palimpsest.core.course import LOG_COLUMNS, Course, Progress, Trainee
 from palimpsest.core.landscape import Line
 from palimpsest.core.loop import train
@@ -114,6 +115,45 @@ def test_the_log_counts_tokens_rates_and_drift() -> None:
     assert progress.log[-1]["relative_drift"] == pytest.approx(relative, rel=1e-5)
     assert set(progress.log[0]) == set(LOG_COLUMNS)
     assert progress.stop_reason == "epochs"
+
+
+def test_bf16_is_for_matrix_products_of_training_alone() -> None:
+    """Weights stay fp32, losses agree to bf16's three digits, and measured ones are fp32's."""
+    trainee, progress = Trainee(small_model(), OPTIMIZER), Progress()
+    trainee.bf16 = True
+    lines: list[float] = []
+
+    def line(*args: Any, loss_nats: float, **more: Any) -> Line:
+        lines.append(loss_nats)
+        return Line(*args, loss_nats=loss_nats, **more)
+
+    train(trainee, course(batch, 2, line=line), progress, after_step=lambda: None)
+    _, plain = run(n_steps=2)
+    assert trainee.flat.weights.dtype == torch.float32
+    for place in range(2):
+        ours, theirs = progress.log[place]["loss_new_nats"], plain.log[place]["loss_new_nats"]
+        assert ours != theirs and ours == pytest.approx(theirs, rel=1e-2)
+    assert lines[0] == pytest.approx(plain.log[0]["loss_new_nats"], rel=1e-6)
+
+
+def test_a_micro_batch_that_does_not_fit_is_halved_and_said(monkeypatch: Any) -> None:
+    """43 tokens at once and 40 are too many for an accelerator that takes 20."""
+    real = loop.batch_gradient
+
+    def small_memory(model: Any, flat: Any, *, new: Any, replay: Any) -> Any:
+        if max(micro.inputs_BT.numel() for micro in (*new, *replay)) > 20:
+            raise torch.cuda.OutOfMemoryError("too small")
+        return real(model, flat, new=new, replay=replay)
+
+    _, plain = run(n_steps=3)
+    monkeypatch.setattr(loop, "batch_gradient", small_memory)
+    with pytest.warns(UserWarning, match="out of memory: micro-batches of 20 tokens"):
+        trainee, progress = run(n_steps=3, max_tokens=40)
+    assert trainee.max_tokens == 20
+    losses = [[row["loss_new_nats"] for row in one.log] for one in (progress, plain)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        run(n_steps=1, max_tokens=40, batches=lambda step: Batch(new=(row(0, 30),), replay=()))
 
 
 def test_a_step_of_sgd_by_hand() -> None:

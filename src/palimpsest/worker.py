@@ -22,6 +22,7 @@ from typing import Any
 from palimpsest import progress, publish, store
 from palimpsest.faults import Fault
 
+MFU = {"mfu_formula": "6 * non-embedding weights * tokens / (seconds * peak of dense bf16)"}
 QUIET = ("TQDM_DISABLE", "HF_DATASETS_DISABLE_PROGRESS_BARS")
 
 
@@ -132,6 +133,7 @@ def _enter_record(stage: str, member: dict[str, Any], started: tuple[float, floa
         "wall_seconds": time.time() - started[0],
         "cpu_seconds": time.process_time() - started[1],
         "estimated_seconds": member["cost_seconds"],
+        **(MFU if "mfu" in progress.notes() else {}),
         **{f"measured_{name}": amount for name, amount in progress.notes().items()},
     }
     store.write_json(store.record(stage, member["name"]), entry)

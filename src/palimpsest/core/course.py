@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -56,6 +57,15 @@ class Trainee:
         self.flat = FlatWeights(model)
         self.update = Update(self.flat, optimizer)
         self.max_tokens = micro_batch_tokens(model)
+        self.bf16 = self.flat.weights.device.type == "cuda"
+
+    def training_numerics(self) -> torch.autocast:
+        """Return bf16 for matrix products in training, fp32 on CPUs; weights and u stay fp32.
+
+        Losses that are measured are always fp32's.
+        """
+        device = self.flat.weights.device.type
+        return torch.autocast(device, dtype=torch.bfloat16, enabled=self.bf16)
 
     def pack(self, rows: Sequence[Row], *, pieces: bool = False) -> list[Packed]:
         """Return rows as micro-batches on the model's device."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from palimpsest.core.course import NAN, Course, Progress, Trainee
-from palimpsest.core.losses import BatchGradient, Packed, batch_gradient
+from palimpsest.core.losses import BatchGradient, Packed, batch_gradient, mean_loss
 from palimpsest.core.policies.step import Step
 from palimpsest.core.rows import Batch
 from palimpsest.core.stops import Stops
@@ -84,7 +84,8 @@ def _gradient(trainee: Trainee, batch: Batch) -> tuple[BatchGradient, list[Packe
     while True:
         new, replay = trainee.pack(batch.new), trainee.pack(batch.replay)
         try:
-            gradient = batch_gradient(trainee.model, trainee.flat, new=new, replay=replay)
+            with trainee.training_numerics():
+                gradient = batch_gradient(trainee.model, trainee.flat, new=new, replay=replay)
             return gradient, new or replay
         except torch.cuda.OutOfMemoryError:
             if trainee.max_tokens <= longest:
@@ -101,12 +102,15 @@ def _line(
     if course.line is None:
         return None
     new_nats, replay_nats = gradient.loss_new_nats, gradient.loss_replay_nats
+    loss_nats = replay_nats if math.isnan(new_nats) else new_nats
+    if trainee.bf16:  # what a line compares is measured in one dtype
+        loss_nats = mean_loss(trainee.model, packed)
     return course.line(
         trainee.model,
         trainee.flat,
         u,
         packed,
-        loss_nats=replay_nats if math.isnan(new_nats) else new_nats,
+        loss_nats=loss_nats,
         gradient=gradient.new_gradient,
     )
 

@@ -151,4 +151,5 @@ def _row_sums(model: nn.Module, micro: Packed) -> Tensor:
 
 
 def _total(sums: Iterator[Tensor] | Sequence[Tensor]) -> float:
-    return float(sum(float(one) for one in sums))
+    """Return the sum in one transfer from the device, whatever the number of micro-batches."""
+    return float(torch.stack(list(sums)).sum())

@@ -24,6 +24,7 @@ from palimpsest.core.models import count_parameters, new_neox, save_causal_lm
 from palimpsest.core.policies import cosine
 from palimpsest.core.resume import Saver
 from palimpsest.core.rows import Batch, Row
+from palimpsest.core.speed import speed
 from palimpsest.core.stops import Settings
 from palimpsest.faults import Fault
 from palimpsest.progress import note, step_done
@@ -55,7 +56,8 @@ def build(spec: Spec, inputs: dict[str, Any], out: Path) -> None:
 
     began, n_before = time.perf_counter(), progress.n_new_tokens
     train(trainee, course, progress, after_step=after_step)
-    _note_speed(trainee, n_tokens=progress.n_new_tokens - n_before, began=began)
+    n_tokens = progress.n_new_tokens - n_before
+    note(**speed(trainee, n_tokens=n_tokens, wall_seconds=time.perf_counter() - began))
     _write(out, trainee, progress, keep=[step for step in keep if step <= progress.step])
     saver.remove()
 
@@ -118,16 +120,6 @@ def _random_batches(spec: Spec, tokens: NDArray[np.integer[Any]]) -> Callable[[i
         return Batch(new=tuple(row(draw) for draw in draws), replay=())
 
     return batch
-
-
-def _note_speed(trainee: Trainee, *, n_tokens: int, began: float) -> None:
-    """Record the speed; 6·N operations per token, N non-embedding (Kaplan 2001.08361)."""
-    n_params, _ = count_parameters(trainee.model)
-    note(
-        n_tokens=n_tokens,
-        wall_seconds=time.perf_counter() - began,
-        flops=6 * n_params * n_tokens,
-    )
 
 
 def _write(out: Path, trainee: Trainee, progress: Progress, *, keep: list[int]) -> None:

@@ -30,9 +30,10 @@ from palimpsest.core.greedy import Question, share_correct
 from palimpsest.core.landscape import Line
 from palimpsest.core.live import Live, live_frame, pieces_frame
 from palimpsest.core.loop import drift, train
-from palimpsest.core.models import count_parameters, load_causal_lm, save_causal_lm
+from palimpsest.core.models import load_causal_lm, save_causal_lm
 from palimpsest.core.plug_ins import plug_in
 from palimpsest.core.resume import Saver
+from palimpsest.core.speed import speed
 from palimpsest.core.stops import Settings
 from palimpsest.core.streams import Stream, make_stream
 from palimpsest.faults import Fault
@@ -293,13 +294,11 @@ def _kept(keep: tuple[int, ...], progress: Progress, *, ended: bool = False) -> 
 def _train_and_note_speed(
     trainee: Trainee, course: Course, progress: Progress, *, after_step: Callable[[], None]
 ) -> None:
-    """Record the speed, all measuring included; 6·N operations per token (Kaplan 2001.08361)."""
+    """Record the speed, all measuring included."""
     began, n_before = time.perf_counter(), progress.n_new_tokens + progress.n_replay_tokens
     train(trainee, course, progress, after_step=after_step)
     n_tokens = progress.n_new_tokens + progress.n_replay_tokens - n_before
-    n_params, _ = count_parameters(trainee.model)
-    seconds = time.perf_counter() - began
-    note(n_tokens=n_tokens, wall_seconds=seconds, flops=6 * n_params * n_tokens)
+    note(**speed(trainee, n_tokens=n_tokens, wall_seconds=time.perf_counter() - began))
 
 
 def _state_after(trainee: Trainee, progress: Progress) -> dict[str, Any]:
