@@ -168,6 +168,19 @@ def test_orders_apply_to_pure_replay():
     assert len(set(replayed(one))) == 35
 
 
+@pytest.mark.parametrize("order", ["reversed", "easy-first", "hard-first", "cyclic"])
+def test_replay_alone_takes_the_order_of_the_stream(order):
+    """What `order` says is what `replay_order` would: but new text of other orders needs losses."""
+    hard = {"replay_difficulty": [(row - 4.0) ** 2 for row in range(9)], "n_new_tokens": 24}
+    ours, theirs = stream(1, order=order, **hard), stream(1, replay_order=order, **hard)
+    if order == "cyclic":
+        theirs = stream(1, order="cyclic", replay_order="cyclic", **hard)
+    assert replayed(ours) == replayed(theirs) != replayed(stream(1, n_new_tokens=24))
+    if order != "cyclic":
+        kept = stream(1, order=order, replay_order="time", **hard)
+        assert replayed(kept) == replayed(stream(1, replay_order="time", **hard))
+
+
 def test_cyclic_replay_goes_round_a_smaller_draw():
     # 24 targets in two rounds: the first 12 of the draw, in time order, twice
     one = stream(0.5, replay_order="cyclic", replay_cycles=2, n_new_tokens=24)

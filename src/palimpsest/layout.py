@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from palimpsest import costs, store
 from palimpsest.core.checkpoints import doublings
 from palimpsest.core.plug_ins import plug_in
+from palimpsest.core.streams.orders import orders_taken
 from palimpsest.core.streams.replay import Ramp
 from palimpsest.costs import Cost
 from palimpsest.experiments import Phase, Run, runs
@@ -202,7 +203,8 @@ class Layout:
 
     def difficulties(self, run: Run, phase: Phase, base: Artifact) -> Inputs:
         """Lay out the base's losses that the phase's orders go by, each measured once."""
-        stream = phase.stream
+        orders = orders_taken(phase.stream, pure_replay=phase.replay_fraction == 1)
+        stream = phase.stream | orders
         found: Inputs = {}
         if stream.get("order") in BY_DIFFICULTY:
             cut = {name: value for name, value in stream.items() if name not in ORDERING}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from palimpsest.core.plug_ins import plug_in
 from palimpsest.core.rows import Ints
 from palimpsest.core.streams.cutting import Cut, Setup
-from palimpsest.core.streams.orders import Difficulty, epoch_sequences
+from palimpsest.core.streams.orders import Difficulty, epoch_sequences, orders_taken
 from palimpsest.core.streams.replay import draw, original_rows, read_ratio, replay_counts
 from palimpsest.core.streams.settings import Replayed, read
 from palimpsest.core.streams.stream import Stream
@@ -48,6 +48,8 @@ def make_stream(
     ratio = read_ratio(replay_fraction)
     setup = Setup(new, questions, end_token, context_length, seed=seed, ratio=ratio)
     chosen, cut = _read_and_cut(settings, setup)
+    orders = orders_taken(chosen.model_dump(), pure_replay=ratio[0] == 1)
+    chosen = chosen.model_copy(update=orders)
     sequences = epoch_sequences(
         chosen,
         n_batches=len(cut.n_targets),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,21 @@ from palimpsest.faults import Fault
 
 Difficulty = Sequence[float] | NDArray[np.floating]
 SHUFFLE = 1  # keeps the draws of the shuffle apart from those of replay under the same seed
+
+
+def orders_taken(stream: Mapping[str, Any], *, pure_replay: bool) -> dict[str, Any]:
+    """Return the orders that a stream's settings come to, as changes to them.
+
+    Replay alone has no new text to order: there `order` is that of the replayed rows, unless
+    `replay_order` says another. Plain `time` leaves the replayed rows in the order of the draw.
+    """
+    order = stream.get("order", "time")
+    if not pure_replay or order in ("time", "shuffled"):
+        return {}
+    changes = {} if order == "cyclic" else {"order": "time"}
+    if stream["replay_order"] == "shuffled":
+        changes |= {"replay_order": order, "replay_cycles": stream["cycles"]}
+    return changes
 
 
 def epoch_sequences(

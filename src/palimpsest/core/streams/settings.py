@@ -69,7 +69,11 @@ class Ordered(Replayed):
         description="train on this stretch of the corpus only, cut as the whole would be: to"
         " retrain a middle part; null: on all of it",
     )
-    order: Order = Field("time", description="order in which the batches of one epoch come")
+    order: Order = Field(
+        "time",
+        description="order in which the batches of one epoch come; at a replay_fraction of 1, of"
+        " the replayed rows, unless replay_order says another",
+    )
     cycles: int = Field(
         2, ge=2, description="order cyclic: rounds over the same pieces in one epoch"
     )
