@@ -3,7 +3,7 @@
 import pytest
 
 from palimpsest import params as P
-from palimpsest.experiments import runs
+from palimpsest.experiments import runs, unknown
 from palimpsest.faults import Fault
 
 STREAM = {"kind": "chunks", "sequence_length": 4, "batch_tokens": 8, "n_new_tokens": 80}
@@ -12,7 +12,11 @@ SIZE = {"hidden_size": 8, "layers": 1, "heads": 2}
 
 
 def laid_out(phase: dict | None = None, **experiments: dict) -> list:
-    params = P.Params(
+    return list(runs(study_with(experiments, phase)))
+
+
+def study_with(experiments: dict, phase: dict | None = None) -> P.Params:
+    return P.Params(
         corpora={
             "original": {"train": "a", "held_out": "b"},
             "new": {"path": "c"},
@@ -29,7 +33,6 @@ def laid_out(phase: dict | None = None, **experiments: dict) -> list:
         evals={"tasks": ["t"]},
         fits={"laws": []},
     )
-    return list(runs(params))
 
 
 def fault(**experiments: dict) -> str:
@@ -172,6 +175,20 @@ def test_an_axis_without_a_value(own):
 def test_a_base_step_that_is_none(base_step):
     line = fault(x={"model": "small", "base_step": base_step})
     assert line.startswith("experiments.x.base_step: ")
+
+
+def test_runs_with_an_unknown_setting_are_named_and_left_out():
+    experiments = {
+        "x": {
+            "model": ["small", "unknown"],
+            "policy": {"kind": "unknown", "start": [1, "unknown"]},
+        },
+        "y": {"model": ["small", "unknown"]},
+        "z": {"model": "small"},
+    }
+    assert [run.experiment for run in laid_out(**experiments)] == ["y", "z"]
+    params = study_with(experiments)
+    assert unknown(params) == {"x": ["model", "policy.kind", "policy.start"], "y": ["model"]}
 
 
 def test_an_edit_has_fields_of_its_own_and_axes():

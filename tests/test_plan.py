@@ -166,6 +166,12 @@ def test_epochs_share_their_beginning(project):
     assert len(plan.by_stage["recall"]) == 2
 
 
+def test_ten_epochs_after_two_train_eight_more(project):
+    two = planned(only(x={"model": "neox-6k", "epochs": 2}))
+    ten = planned(only(x={"model": "neox-6k", "epochs": 10}))
+    assert len(new_in(ten, two)["train"]) == 8 and len(ten.by_stage["train"]) == 10
+
+
 def test_epochs_of_a_policy_that_needs_the_length_share_nothing(project):
     cosine = {"kind": "cosine", "learning_rate": 0.001}
     plan = planned(only(x={"model": "neox-6k", "epochs": [1, 3], "policy": cosine}))

@@ -17,6 +17,7 @@ from palimpsest.faults import Fault
 
 NOT_AN_AXIS = {("checkpoints", "steps")}  # fields that are lists by nature
 Parsed = dict[str, BaseModel]  # phases by what is asked of them: equal ones are checked once
+UNKNOWN = "unknown"  # a setting of an earlier run that is not recorded
 OF_THE_RUN = ("model", "seed", "base_step", "phases")
 
 
@@ -69,7 +70,8 @@ class Run:
 def runs(params: P.Params) -> Iterator[Run]:
     """Yield the product of each experiment's axes, in the order in which they are written.
 
-    Raises Fault where an experiment names an unknown model or its phase is malformed.
+    Runs of which a setting is unknown are left out; `unknown` names them. Raises Fault where an
+    experiment names a model that there is not, or its phase is malformed.
     """
     parsed: Parsed = {}
     for name, experiment in params.experiments.items():
@@ -78,7 +80,26 @@ def runs(params: P.Params) -> Iterator[Run]:
         if not points:
             raise Fault(f"{where}: one of its lists is empty, so it has no runs")
         for point in points:
+            if any(_unknown(point)):
+                continue
             yield _run(params, point=point, where=where, parsed=parsed)
+
+
+def unknown(params: P.Params) -> dict[str, list[str]]:
+    """Return, by experiment, which settings are unknown, so that their runs cannot be made."""
+    found = {name: list(_unknown(content)) for name, content in params.experiments.items()}
+    return {name: places for name, places in found.items() if places}
+
+
+def _unknown(node: Any, place: str = "") -> Iterator[str]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from _unknown(value, f"{place}.{key}" if place else str(key))
+    elif isinstance(node, list):
+        for value in node:
+            yield from _unknown(value, place)
+    elif node == UNKNOWN:
+        yield place
 
 
 def _run(params: P.Params, *, point: dict[str, Any], where: str, parsed: Parsed) -> Run:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from palimpsest import store
 from palimpsest.costs import Cost, plus
+from palimpsest.experiments import unknown
 from palimpsest.plan import Artifact
 from palimpsest.schedule import Schedule, schedule
 
@@ -31,6 +32,7 @@ def estimate(params_file: Path, cores: int = 2) -> dict[str, Any]:
     measured = any(store.RECORDS.glob("*/*.json"))
     return {
         "stages": stages,
+        "unknown": unknown(to_do.plan.params),
         "hours": hours,
         "wall_hours": hours / cores,
         "rates": "this folder's records" if measured else "the reference machine",
@@ -147,7 +149,11 @@ def costs_table(totals: dict[str, Any]) -> Group:
         f"{totals['workspace_bytes'] / 1e6:.0f} MB of checkpoints under runs/, and as much again "
         "in the DVC cache where the file system cannot share blocks."
     )
-    return Group(table, Text(text))
+    left_out = [
+        Text(f"experiments.{name}: not planned, unknown: {', '.join(places)}")
+        for name, places in totals["unknown"].items()
+    ]
+    return Group(table, Text(text), *left_out)
 
 
 def stand_table(stages: dict[str, Any]) -> Group:

@@ -28,6 +28,8 @@ HEAD = """# Parameters
 Every field of `params.yaml`, made from the types that check it (`python -m palimpsest.reference`).
 In an experiment, a field given as a list is an axis. `phase` holds the defaults of every phase; an
 experiment says `model`, `seed`, `base_step` and what of a phase differs, or a list of `phases`.
+A setting that nobody recorded may be `unknown`: `palimpsest plan` names its runs and leaves them
+out.
 """
 
 
