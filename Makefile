@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow check bench clean
+.PHONY: help setup run test test-slow test-slurm check bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,10 +27,13 @@ run: $(READY)  ## build the study that params.yaml asks for and record it in DVC
 	@$(BIN)/palimpsest run
 
 test: $(READY)  ## units and the smoke study, at most 10 minutes
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not slurm"
 
 test-slow: $(READY)  ## what takes longer
 	$(BIN)/python -m pytest -m slow
+
+test-slurm: $(READY)  ## the workflow on a SLURM of two nodes, started for it on this machine
+	$(BIN)/python -m pytest -m slurm tests/slurm
 
 check: $(READY)  ## style, types, workflow
 	$(BIN)/ruff check .

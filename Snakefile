@@ -2,6 +2,7 @@
 #   snakemake                        everything that params.yaml asks for (cores: all)
 #   snakemake stage_train            up to one stage;  -n shows what would run
 #   snakemake --profile workflow/profiles/slurm      the same on a cluster
+import os
 import sys
 from pathlib import Path
 
@@ -18,6 +19,7 @@ try:
             config.get("params", "params.yaml"),
             by=config.get("batches", "cores"),
             cores=workflow.cores or 1,
+            nodes=config.get("nodes"),
         )
         if workflow.is_main_process
         else Written()
@@ -29,7 +31,11 @@ except Fault as fault:
 
 onstart:
     if workflow.is_main_process:
-        S.begin()
+        try:
+            S.begin()
+        except Fault as fault:
+            print(f"error: {fault}", file=sys.stderr)
+            os._exit(2)  # before any job; an exception would be reported as a bug in this line
 
 
 wildcard_constraints:

@@ -2,7 +2,9 @@
 
 import random
 import shutil
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -10,7 +12,7 @@ import yaml
 from palimpsest import store
 from palimpsest.faults import Fault
 from palimpsest.plan import Artifact, load
-from palimpsest.schedule import Schedule, Written, own, schedule
+from palimpsest.schedule import TORCH_STAGES, Schedule, Written, own, schedule
 
 STUDY = {
     "chains": {
@@ -140,6 +142,51 @@ def test_little_work_is_one_process(params):
     Path("params.yaml").write_text(yaml.safe_dump(params), "utf-8")
     to_do = schedule("params.yaml", by="cores", cores=8)
     assert [b.stage for b in to_do.batches] == list(to_do.order)
+
+
+def test_by_a_number_a_batch_holds_so_many_runs_of_one_model(planned):
+    runs = [b.members for b in Schedule(planned, by="run").batches if b.stage == "recall"]
+    threes = [b.members for b in Schedule(planned, by=3).batches if b.stage == "recall"]
+    per_model = Counter(members[0].model for members in runs)
+    assert len(threes) == sum(-(-n // 3) for n in per_model.values()) < len(runs)
+    assert all(len({a.model for a in members}) == 1 for members in threes)
+    assert sum(map(len, threes)) == sum(map(len, runs))
+
+
+@pytest.mark.parametrize("by", ["runs", 0, "3"])
+def test_an_unknown_size_of_batches_is_named(planned, by):
+    with pytest.raises(Fault, match="is unknown; known: cores, model, run, or a number"):
+        Schedule(planned, by=by)
+
+
+def test_a_job_asks_for_the_place_of_its_model(planned):
+    nodes = [
+        {"up_to": 5e4, "partition": "cpu"},
+        {"up_to": 1e6, "partition": "gpu", "gpu": 1, "cpus": 4},
+    ]
+    to_do = Schedule(planned, by="model", nodes=nodes)
+    for batch in to_do.batches:
+        asked = to_do.resources(batch.stage)
+        wildcards = SimpleNamespace(batch=batch.name)
+        place = {name: ask(wildcards, attempt=1) for name, ask in asked.items()}
+        if batch.stage in TORCH_STAGES:
+            larger = batch.members[0].model == "neox-25k"  # 91 k parameters; the other has 39 k
+            assert place["slurm_partition"] == ("gpu" if larger else "cpu")
+            assert place["gpu"] == larger
+        else:
+            assert set(place) == {"mem_mb", "runtime"}
+        assert asked["mem_mb"](wildcards, attempt=2) == 2 * place["mem_mb"]
+
+
+def test_a_job_is_given_what_was_planned_for_it(planned):
+    to_do = Schedule(planned, by="model", nodes=[{"up_to": 1e6, "partition": "cpu"}])
+    batch = next(b for b in to_do.batches if b.stage == "train")
+    wildcards = SimpleNamespace(batch=batch.name)
+    order = {"resources": {n: a(wildcards, 1) for n, a in to_do.resources("train").items()}}
+    store.write_json(store.batch("train", batch.name), order)
+    given = Written().resources("train")
+    assert given["mem_mb"](wildcards, 2) == 2 * order["resources"]["mem_mb"]
+    assert given["slurm_partition"](wildcards, 1) == "cpu"
 
 
 def test_by_model_one_batch_holds_one_model(planned):

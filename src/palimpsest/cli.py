@@ -13,6 +13,7 @@ from rich.console import Console
 from palimpsest.faults import Fault
 
 PARAMS = Path("params.yaml")
+SLURM_PROFILE = Path("workflow/profiles/slurm")
 ParamsOption = Annotated[
     Path, typer.Option("--params", help="Parameter file to read instead of params.yaml.")
 ]
@@ -106,6 +107,48 @@ def use(
         raise typer.Exit(1)
     replace_params(source)
     console.print(f"params.yaml is now {source}; nothing that was computed is lost")
+
+
+@app.command()
+def recover(
+    arguments: Annotated[
+        list[str] | None, typer.Argument(help="Passed to snakemake, after `--`.")
+    ] = None,
+    profile: Annotated[
+        Path, typer.Option(help="Snakemake profile of the cluster.")
+    ] = SLURM_PROFILE,
+    cancel: Annotated[
+        bool, typer.Option("--cancel", help="Cancel running jobs too; they resume later.")
+    ] = False,
+) -> None:
+    """Go on after the controlling process on a cluster was killed: wait for its jobs, then run.
+
+    Example: palimpsest recover
+    """
+    from palimpsest.entry import recover
+
+    sys.exit(recover(profile, arguments or [], cancel=cancel))
+
+
+@app.command()
+def doctor(
+    slurm: Annotated[
+        bool, typer.Option("--slurm", help="Check a SLURM site and the profile for it.")
+    ] = False,
+    profile: Annotated[
+        Path, typer.Option(help="Snakemake profile of the cluster.")
+    ] = SLURM_PROFILE,
+    as_json: JsonOption = False,
+) -> None:
+    """Check what this machine offers. Exit code 1 if something would not work.
+
+    Example: palimpsest doctor --slurm
+    """
+    from palimpsest.site import ERROR, check_site, table
+
+    checks = [vars(check) for check in check_site(profile)] if slurm else []
+    _show(checks, as_json, table)
+    sys.exit(any(check["state"] == ERROR for check in checks))
 
 
 def _show(content: Any, as_json: bool, table: Any) -> None:

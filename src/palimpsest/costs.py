@@ -5,7 +5,7 @@ The estimates balance batches and fill `palimpsest plan`; no key and no result h
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from palimpsest.params import Size
 
@@ -18,12 +18,13 @@ BYTES_PER_NEW_TOKEN = 3.2  # of English text at 2,048 entries of byte-level BPE
 
 @dataclass(frozen=True)
 class Cost:
-    """Work of one artifact: operations, tokens pushed through a model, bytes written."""
+    """Work of one artifact: operations, tokens pushed through a model, bytes written, its size."""
 
     flops: float = 0.0
     n_tokens: float = 0.0
     n_bytes: float = 0.0
     seconds: float = 0.0
+    n_parameters: int = 0
 
 
 def parameters(size: Size, vocab_size: int) -> tuple[int, int]:
@@ -40,22 +41,24 @@ def training(size: Size, vocab_size: int, n_tokens: float) -> Cost:
     """Return the cost of training on `n_tokens`: 6 operations per matrix weight and token."""
     flops = 6.0 * _matrix_weights(size, vocab_size) * n_tokens
     seconds = n_tokens * SECONDS_PER_TOKEN + flops / OPERATIONS_PER_SECOND
-    return Cost(flops=flops, n_tokens=n_tokens, seconds=seconds)
+    n_parameters = parameters(size, vocab_size)[1]
+    return Cost(flops=flops, n_tokens=n_tokens, seconds=seconds, n_parameters=n_parameters)
 
 
 def forward(size: Size, vocab_size: int, n_tokens: float) -> Cost:
     """Return the cost of a forward pass: a third of training."""
     cost = training(size, vocab_size, n_tokens)
-    return Cost(flops=cost.flops / 3, n_tokens=n_tokens, seconds=cost.seconds / 3)
+    return replace(cost, flops=cost.flops / 3, seconds=cost.seconds / 3)
 
 
 def plus(*costs: Cost) -> Cost:
-    """Return the sum of costs."""
+    """Return the sum of costs, and the largest model."""
     return Cost(
         flops=sum(cost.flops for cost in costs),
         n_tokens=sum(cost.n_tokens for cost in costs),
         n_bytes=sum(cost.n_bytes for cost in costs),
         seconds=sum(cost.seconds for cost in costs),
+        n_parameters=max(cost.n_parameters for cost in costs),
     )
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from palimpsest import params as P
-from palimpsest import store
+from palimpsest import progress, slurm, store
 from palimpsest.faults import Fault
 from palimpsest.schedule import Schedule, own, schedule
 
@@ -27,6 +27,16 @@ def build_and_record(arguments: list[str]) -> int:
     if code == 0 and to_do.complete(to_do.order[-1]):
         print(f"report: {(store.RESULTS / 'report' / 'index.html').resolve()}")
     return code
+
+
+def recover(profile: Path, arguments: list[str], *, cancel: bool) -> int:
+    """End what a killed controller left on the cluster, then go on; return the exit code.
+
+    Raises Fault while a controller lives in this folder.
+    """
+    with own(wait=False):
+        slurm.end_orphans(progress.say, cancel=cancel)
+    return build_and_record(["--profile", str(profile), *arguments])
 
 
 def _recordable(to_do: Schedule, stage: str) -> bool:

@@ -10,19 +10,20 @@ import fcntl
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from palimpsest import store
+from palimpsest import needs, slurm, store
 from palimpsest.faults import Fault
 from palimpsest.fingerprint import digest
 from palimpsest.plan import Artifact, Plan, load
 
 START_UP_SECONDS = 8.0  # of a process that imports torch and transformers
+Resource = Callable[[Any, int], needs.Value | None]
 TORCH_STAGES = ("bases", "probes", "train", "recall", "evals")
-BY = ("cores", "model", "run")
+UNLIMITED = sys.maxsize
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,11 @@ class Batch:
 class Schedule:
     """What to build for a plan, from what is on disk."""
 
-    def __init__(self, plan: Plan, *, by: str = "cores", cores: int = 1):
-        if by not in BY:
-            raise Fault(f"profile: batches={by!r} is unknown; known: {', '.join(BY)}")
+    def __init__(self, plan: Plan, *, by: str | int = "cores", cores: int = 1, nodes: Any = None):
         self.plan, self.order = plan, plan.stages.order
         self._present = {stage: store.folders(stage) for stage in self.order}
-        self._by, self._cores = by, cores
+        self._chains_per_batch, self._cores = _chains_per_batch(by), cores
+        self._nodes = [] if nodes is None else needs.read_nodes(nodes)
         self._needed = self._closure()
         self.batches = self._cut()
         self._by_name = {(batch.stage, batch.name): batch for batch in self.batches}
@@ -97,14 +97,9 @@ class Schedule:
         """Join whole chains: a batch that cut one could wait for a batch that waits for it."""
         if stage not in TORCH_STAGES:
             return [[a for chain in chains for a in chain]] if chains else []
-        if self._by == "run":
-            return chains
-        if self._by == "model":
-            models: dict[str, list[Artifact]] = {}
-            for chain in chains:
-                models.setdefault(chain[0].model, []).extend(chain)
-            return list(models.values())
-        return _balance(chains, self._cores)
+        if self._chains_per_batch is None:
+            return _balance(chains, self._cores)
+        return _per_model(chains, self._chains_per_batch)
 
     # What the rules ask
 
@@ -146,6 +141,14 @@ class Schedule:
         upstream = {self._batch_of[a] for m in batch.members for a in m.upstream() if self._new(a)}
         return sorted(b.marker for b in upstream if b is not batch)
 
+    def resources(self, stage: str) -> dict[str, Resource]:
+        """Return what the jobs of a stage ask for; partition and GPUs only on a cluster."""
+        names = needs.GROWS + (needs.FIXED if self._nodes and stage in TORCH_STAGES else ())
+        return _resources(names, lambda name: self._needs(self._by_name[stage, name]))
+
+    def _needs(self, batch: Batch) -> dict[str, needs.Value]:
+        return needs.needs(batch.members, self._nodes, torch=batch.stage in TORCH_STAGES)
+
     def index_inputs(self, stage: str) -> list[str]:
         """Return what the index of a stage waits for: its batches and the indexes before it."""
         if store.index(stage, self.plan.index_key(stage)).exists() and not self.missing(stage):
@@ -167,14 +170,18 @@ class Schedule:
     # Before the first job
 
     def begin(self) -> None:
-        """Take ownership of the folder and write down every batch and index step."""
+        """Take ownership of the folder and write down every batch and index step.
+
+        Raises Fault if a cluster still works for a controller that was killed here.
+        """
         self._owner = own(wait=True)
+        if self._nodes:
+            slurm.refuse_orphans()
         for batch in self.batches:
             members = [_order(member) for member in batch.members]
             waits = self.batch_inputs(batch.stage, batch.name)
-            store.write_json(
-                store.batch(batch.stage, batch.name), {"inputs": waits, "members": members}
-            )
+            order = {"inputs": waits, "members": members, "resources": self._needs(batch)}
+            store.write_json(store.batch(batch.stage, batch.name), order)
         for stage in self.order:
             key = self.plan.index_key(stage)
             order = {
@@ -197,6 +204,13 @@ class Written:
         """Return the markers that a batch waits for."""
         return list(store.read_json(store.batch(stage, name))["inputs"])
 
+    def resources(self, stage: str) -> dict[str, Resource]:
+        """Return what the one job was given."""
+        return _resources(
+            needs.GROWS + needs.FIXED,
+            lambda name: store.read_json(store.batch(stage, name))["resources"],
+        )
+
 
 def use_source(folder: str) -> None:
     """Make this process and the workers that it starts use the code in `folder`.
@@ -212,9 +226,9 @@ def use_source(folder: str) -> None:
     os.environ["PYTHONPATH"] = folder
 
 
-def schedule(params_file: str, *, by: str, cores: int) -> Schedule:
-    """Read the params and return what to build."""
-    return Schedule(load(Path(params_file)), by=by, cores=cores)
+def schedule(params_file: str, *, by: str | int, cores: int, nodes: Any = None) -> Schedule:
+    """Read the params and return what to build; `nodes` are the profile's lines of a cluster."""
+    return Schedule(load(Path(params_file)), by=by, cores=cores, nodes=nodes)
 
 
 def own(*, wait: bool) -> IO[str]:
@@ -235,6 +249,11 @@ def own(*, wait: bool) -> IO[str]:
                 raise Fault(f"process {holder} works in this folder; wait for it to end") from None
             print(f"waiting for process {holder}, which works in this folder", file=sys.stderr)
             _wait_for(file)
+        except OSError as error:
+            raise Fault(
+                f"{store.WORK}: this file system has no locks ({error.strerror}), so two planners "
+                "could disturb each other; put the project on one that has them"
+            ) from None
     file.truncate(0)
     file.write(str(os.getpid()))
     file.flush()
@@ -276,6 +295,39 @@ def _root(artifact: Artifact) -> Artifact:
     while before := [a for a in artifact.upstream() if a.stage == artifact.stage]:
         artifact = before[0]
     return artifact
+
+
+def _chains_per_batch(by: str | int) -> int | None:
+    """Return how many chains of one model share a process; None: as the cores ask."""
+    known = {"cores": None, "model": UNLIMITED, "run": 1}
+    if by in known:
+        return known[by]
+    if isinstance(by, int) and by > 0:
+        return by
+    raise Fault(f"profile: batches={by!r} is unknown; known: {', '.join(known)}, or a number")
+
+
+def _per_model(chains: list[list[Artifact]], most: int) -> list[list[Artifact]]:
+    """Join chains of the same model, at most so many."""
+    models: dict[str, list[list[Artifact]]] = {}
+    for chain in chains:
+        models.setdefault(chain[0].model, []).append(chain)
+    return [
+        [artifact for chain in members[first : first + most] for artifact in chain]
+        for members in models.values()
+        for first in range(0, len(members), most)
+    ]
+
+
+def _resources(
+    names: tuple[str, ...], asked: Callable[[str], dict[str, needs.Value]]
+) -> dict[str, Resource]:
+    """Return for each resource the function that Snakemake calls with a job's wildcards."""
+
+    def resource(name: str) -> Resource:
+        return lambda wildcards, attempt: needs.at_attempt(asked(wildcards.batch), name, attempt)
+
+    return {name: resource(name) for name in names}
 
 
 def _balance(chains: list[list[Artifact]], n_bins: int) -> list[list[Artifact]]:

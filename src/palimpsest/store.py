@@ -21,7 +21,7 @@ from palimpsest.faults import Fault
 RUNS, RESULTS, WORK = Path("runs"), Path("results"), Path(".work")
 ATTIC, SCRATCH, LOCKS = WORK / "attic", WORK / "scratch", WORK / "locks"
 BATCHES, MARKERS, RECORDS = WORK / "batches", WORK / "done", WORK / "records"
-LEDGER = WORK / "ledger.jsonl"
+LEDGER, ATTEMPTS = WORK / "ledger.jsonl", WORK / "attempts.jsonl"
 META, FILES = "meta.json", "files.txt"
 
 
@@ -107,7 +107,8 @@ def building(stage: str, name: str) -> Iterator[None]:
     """Hold the artifact's lock on this host. It saves work; correctness rests on the rename."""
     LOCKS.mkdir(parents=True, exist_ok=True)
     with (LOCKS / f"{stage}-{name}").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        with contextlib.suppress(OSError):  # some shared file systems have no locks
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
@@ -235,6 +236,15 @@ def sha256(path: Path) -> str:
 
 def enter_ledger(entry: dict[str, Any]) -> None:
     """Append one line about a build to the ledger; short appends do not interleave."""
-    LEDGER.parent.mkdir(parents=True, exist_ok=True)
-    with LEDGER.open("a", encoding="utf-8") as file:
+    _append(LEDGER, entry)
+
+
+def enter_attempt(entry: dict[str, Any]) -> None:
+    """Append one line about an attempt that begins; its end, if it wins, is in the ledger."""
+    _append(ATTEMPTS, entry)
+
+
+def _append(path: Path, entry: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(entry, sort_keys=True) + "\n")

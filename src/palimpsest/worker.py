@@ -71,6 +71,8 @@ def _attempt(stage: str, member: dict[str, Any]) -> bool:
     """Build one artifact in its own scratch folder; return whether it stands."""
     started = time.time(), time.process_time()
     scratch = store.new_attempt(stage, member["name"])
+    origin = _origin(stage, member, scratch, started[0])
+    store.enter_attempt(origin)
     try:
         inputs = {role: _folders(given) for role, given in member["inputs"].items()}
         _stage(stage).build(member["spec"], inputs, scratch)
@@ -82,7 +84,7 @@ def _attempt(stage: str, member: dict[str, Any]) -> bool:
         return False
     store.write_json(scratch / store.META, _meta(member, scratch))
     if store.commit(stage, member["name"], scratch):
-        _enter_record(stage, member, started)
+        _enter_record(stage, member, origin, started)
     progress.say(f"{stage}: {_short(member)} built in {time.time() - started[0]:.1f} s")
     return True
 
@@ -123,13 +125,24 @@ def _meta(member: dict[str, Any], scratch: Path) -> dict[str, Any]:
     return known | {"weights_sha256": weights}
 
 
-def _enter_record(stage: str, member: dict[str, Any], started: tuple[float, float]) -> None:
-    entry = {
+def _origin(stage: str, member: dict[str, Any], scratch: Path, started: float) -> dict[str, Any]:
+    """Return who works on what since when; `slurm_job` is empty outside a cluster."""
+    return {
         "stage": stage,
         "name": member["name"],
+        "attempt": scratch.name,
         "host": socket.gethostname(),
         "process": os.getpid(),
-        "started": started[0],
+        "slurm_job": os.environ.get("SLURM_JOB_ID", ""),
+        "started": started,
+    }
+
+
+def _enter_record(
+    stage: str, member: dict[str, Any], origin: dict[str, Any], started: tuple[float, float]
+) -> None:
+    entry = {
+        **origin,
         "wall_seconds": time.time() - started[0],
         "cpu_seconds": time.process_time() - started[1],
         "estimated_seconds": member["cost_seconds"],

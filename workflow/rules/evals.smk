@@ -11,9 +11,8 @@ rule evals:
     threads: 1
     priority: 1  # dearer than recall, which waits for the same runs: long batches go first
     resources:
-        mem_mb=3000,
-        runtime=240,
+        **S.resources("evals"),
     params:
         python=sys.executable,
     shell:
-        "{params.python} -m palimpsest.worker build evals {wildcards.batch} 2>&1 | tee {log} >&2"
+        "{params.python} -m palimpsest.worker build evals {wildcards.batch} 2>&1 | tee -a {log} >&2"

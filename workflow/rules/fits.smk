@@ -10,9 +10,8 @@ rule fits:
         ".work/logs/fits/{batch}.log",
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=30,
+        **S.resources("fits"),
     params:
         python=sys.executable,
     shell:
-        "{params.python} -m palimpsest.worker build fits {wildcards.batch} 2>&1 | tee {log} >&2"
+        "{params.python} -m palimpsest.worker build fits {wildcards.batch} 2>&1 | tee -a {log} >&2"

@@ -10,9 +10,8 @@ rule recall:
         ".work/logs/recall/{batch}.log",
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=240,
+        **S.resources("recall"),
     params:
         python=sys.executable,
     shell:
-        "{params.python} -m palimpsest.worker build recall {wildcards.batch} 2>&1 | tee {log} >&2"
+        "{params.python} -m palimpsest.worker build recall {wildcards.batch} 2>&1 | tee -a {log} >&2"

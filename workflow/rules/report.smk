@@ -10,9 +10,8 @@ rule report:
         ".work/logs/report/{batch}.log",
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=30,
+        **S.resources("report"),
     params:
         python=sys.executable,
     shell:
-        "{params.python} -m palimpsest.worker build report {wildcards.batch} 2>&1 | tee {log} >&2"
+        "{params.python} -m palimpsest.worker build report {wildcards.batch} 2>&1 | tee -a {log} >&2"

@@ -10,9 +10,8 @@ rule tokens:
         ".work/logs/tokens/{batch}.log",
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=30,
+        **S.resources("tokens"),
     params:
         python=sys.executable,
     shell:
-        "{params.python} -m palimpsest.worker build tokens {wildcards.batch} 2>&1 | tee {log} >&2"
+        "{params.python} -m palimpsest.worker build tokens {wildcards.batch} 2>&1 | tee -a {log} >&2"

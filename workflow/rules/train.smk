@@ -10,9 +10,8 @@ rule train:
         ".work/logs/train/{batch}.log",
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=240,
+        **S.resources("train"),
     params:
         python=sys.executable,
     shell:
-        "{params.python} -m palimpsest.worker build train {wildcards.batch} 2>&1 | tee {log} >&2"
+        "{params.python} -m palimpsest.worker build train {wildcards.batch} 2>&1 | tee -a {log} >&2"
