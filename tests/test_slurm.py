@@ -20,8 +20,8 @@ def queue(tmp_path, monkeypatch):
 
     def prints(*lines: str, code: int = 0) -> None:
         program = tmp_path / "bin" / "squeue"
-        said = "\n".join(lines)
-        program.write_text(f"#!/bin/sh\ncat <<'END'\n{said}\nEND\necho down >&2\nexit {code}\n")
+        said = "".join(f"{line}\n" for line in lines)
+        program.write_text(f"#!/bin/sh\ncat <<'END'\n{said}END\necho down >&2\nexit {code}\n")
         program.chmod(0o755)
 
     return prints
