@@ -24,7 +24,20 @@ def piece(number: int) -> Piece:
 
 
 def stream(steps: dict[int, list[int]]) -> Any:
-    return SimpleNamespace(pieces=tuple(piece(i) for i in steps), steps_of=steps.__getitem__)
+    """What a real stream tells: `sequence` names the batch, here the piece, of each update."""
+    sequence = [number for _, number in sorted((s, i) for i, of in steps.items() for s in of)]
+    return SimpleNamespace(
+        pieces=tuple(piece(i) for i in steps),
+        steps_of=steps.__getitem__,
+        sequence=np.array(sequence),
+        n_steps=len(sequence),
+    )
+
+
+def repeated(stream: Any, n: int) -> Any:
+    """Let each batch be taken n times in a row, so that its updates are one visit."""
+    stream.sequence = stream.sequence[::n]
+    return stream
 
 
 @pytest.fixture(scope="module")
@@ -39,21 +52,29 @@ def moments(live: Live, trainee: Trainee, progress: Progress, n_steps: int) -> p
         if step == n_steps and progress.stop_reason is None:
             progress.stop_reason = "epochs"
         live.measure(trainee, progress)
-    return live.frame(progress)[["moment", "step", "piece", "repeat"]]
+    return live.frame(progress)[["moment", "step", "piece", "visit"]]
 
 
-def test_cyclic_pieces_are_measured_before_their_first_and_after_their_last_step(
-    trainee: Trainee,
-) -> None:
-    live = Live(stream({0: [0, 3], 1: [1, 4], 2: [2, 5]}))
-    found = moments(live, trainee, Progress(first_step=100), 6)
+def test_cyclic_pieces_are_measured_around_every_round(trainee: Trainee) -> None:
+    live = Live(stream({0: [0, 2], 1: [1, 3]}))
+    progress = Progress(first_step=100)
+    found = moments(live, trainee, progress, 4)
     assert found.values.tolist() == [
         ["before_first", 100, 0, 0],
+        ["after_last", 101, 0, 0],
         ["before_first", 101, 1, 0],
-        ["before_first", 102, 2, 0],
-        ["after_last", 104, 0, 1],
-        ["after_last", 105, 1, 1],
-        ["after_last", 106, 2, 1],
+        ["before_first", 102, 0, 1],
+        ["after_last", 102, 1, 0],
+        ["after_last", 103, 0, 1],
+        ["before_first", 103, 1, 1],
+        ["after_last", 104, 1, 1],
+    ]
+    spans = live.pieces(progress)[["piece", "visit", "first_step", "last_step"]]
+    assert spans.values.tolist() == [
+        [0, 0, 101, 101],
+        [0, 1, 103, 103],
+        [1, 0, 102, 102],
+        [1, 1, 104, 104],
     ]
 
 
@@ -68,8 +89,8 @@ def test_context_does_not_count_and_the_loss_is_the_measured_one(trainee: Traine
 
 
 def test_a_phase_cut_short_measures_the_pieces_of_its_last_update_only(trainee: Trainee) -> None:
-    """After 5 of 6 updates: 0 and 1 are done, 2 was trained once, long ago; 3 never."""
-    live = Live(stream({0: [0, 3], 1: [1, 4], 2: [2, 5], 3: [5]}))
+    """After 5 of 8 updates: every piece has had one round, and the first its second."""
+    live = Live(stream({0: [0, 4], 1: [1, 5], 2: [2, 6], 3: [3, 7]}))
     progress = Progress(stop_reason=None)
     for progress.n_steps in range(5):
         live.measure(trainee, progress)
@@ -77,17 +98,23 @@ def test_a_phase_cut_short_measures_the_pieces_of_its_last_update_only(trainee: 
     live.measure(trainee, progress)
     found = live.frame(progress)
     after = found[found.moment == "after_last"]
-    assert after[["step", "piece", "repeat"]].values.tolist() == [[4, 0, 1], [5, 1, 1]]
-    assert 3 not in set(found.piece)
+    assert after[["step", "piece", "visit"]].values.tolist() == [
+        [1, 0, 0],
+        [2, 1, 0],
+        [3, 2, 0],
+        [4, 3, 0],
+        [5, 0, 1],
+    ]
+    assert len(found[(found.moment == "before_first") & (found.visit == 1)]) == 1
     spans = live.pieces(progress)[["first_step", "last_step"]]
-    assert spans.iloc[:3].values.tolist() == [[1, 4], [2, 5], [3, 3]]
-    assert spans.iloc[3].isna().all()
+    assert spans.iloc[:3].to_numpy()[0].tolist() == [1, 1]
+    assert spans.iloc[1].tolist() == [5, 5] and spans.iloc[3].isna().all()
 
 
 def test_repeats_that_stop_half_way_are_measured_after_what_was_their_last(
     trainee: Trainee,
 ) -> None:
-    live = Live(stream({0: [0, 1, 2, 3]}))
+    live = Live(repeated(stream({0: [0, 1, 2, 3]}), 4))
     progress = Progress()
     live.measure(trainee, progress)
     progress.n_steps, progress.stop_reason = 2, "diverged"

@@ -15,7 +15,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from palimpsest.core.measures import clock_readings, lag_curves, returns, signed_forgetting
+from palimpsest.core.measures import (
+    clock_readings,
+    lag_curves,
+    neighbours,
+    shift_map,
+    signed_forgetting,
+    visits_table,
+)
 
 MATRIX = [[6.0, 7.0, 8.0], [4.0, 6.5, 7.5], [4.5, 4.0, 7.0], [5.5, 4.25, 3.0]]
 
@@ -101,11 +108,52 @@ def test_what_comes_back_before_the_second_pass() -> None:
             (12, 0, 9.0, "checkpoint"),
         ]
     )
-    table = returns(recall)
-    assert len(table) == 1
-    row = table.iloc[0]
-    assert (row.last_step, row.next_step) == (1, 9)
-    assert row.F_between == 1.0
-    assert row.peak_nats == 6.0
-    assert row.anticipation_nats == 1.0
-    assert row.recovery == 0.5
+    table = visits_table(recall)
+    assert table.first_step.tolist() == [1, 10] and table.last_step.tolist() == [1, 10]
+    assert table.F_before.tolist() == [2, 4] and table.F_after.tolist() == [5, 6]  # the end: 9
+    first = table.iloc[0]
+    assert first.next_step == 9
+    assert first.F_between == 1.0
+    assert first.peak_nats == 6.0
+    assert first.anticipation_nats == 1.0
+    assert first.recovery == 0.5
+    assert table.iloc[1][["next_step", "F_between", "recovery"]].isna().all()
+
+
+def cyclic() -> pd.DataFrame:
+    """Two rounds over three pieces, a checkpoint after every update.
+
+    Each costs 8 until it is trained on, then 4, and 1 more for every update since.
+    """
+    values = [(0, b, 8.0, "checkpoint") for b in range(3)]
+    for c in range(1, 7):
+        now = (c - 1) % 3
+        values += [(c - 1, now, 0.0, "before_first"), (c, now, 0.0, "after_last")]
+        for b in range(3):
+            ago = (now - b) % 3
+            values.append((c, b, 8.0 if c <= b else 4.0 + ago, "checkpoint"))
+    return rows(values)
+
+
+def test_the_shift_map_of_two_rounds() -> None:
+    table = shift_map(cyclic()).set_index(["round", "shift"]).change_nats
+    # first round: trained 0, 1, 2 updates ago: −4, −3, −2; not yet: as at θ₀
+    assert table[0].to_dict() == {-2: 0, -1: 0, 0: -4, 1: -3, 2: -2}
+    # second round: what comes next was trained on 2 updates ago, what comes after it 1 ago
+    assert table[1].to_dict() == {-2: -3, -1: -2, 0: -4, 1: -3, 2: -2}
+
+
+def test_what_training_does_to_the_pieces_beside() -> None:
+    """Piece 0 trained at step 1 and again at step 2; 1 gains, 2 less, 3 loses."""
+    losses = [[8.0, 8.0, 8.0, 8.0], [4.0, 7.0, 7.5, 8.5], [3.0, 6.5, 7.5, 9.0]]
+    values = [(c, b, losses[c][b], "checkpoint") for c in range(3) for b in range(4)]
+    for step in (1, 2):
+        values += [(step - 1, 0, 0.0, "before_first"), (step, 0, 0.0, "after_last")]
+    table = neighbours(rows(values)).set_index(["again", "distance"])
+    # the first time −1, −½, +½ beside it, on average −⅓
+    assert table.loc[False].change_nats.tolist() == [-1, -0.5, 0.5]
+    assert table.loc[False].excess_nats.tolist() == pytest.approx([-2 / 3, -1 / 6, 5 / 6])
+    # again: −½, 0, +½, on average 0
+    assert table.loc[True].change_nats.tolist() == [-0.5, 0, 0.5]
+    assert table.loc[True].excess_nats.tolist() == [-0.5, 0, 0.5]
+    assert (table.n_pairs == 1).all()

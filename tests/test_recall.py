@@ -109,10 +109,38 @@ def test_live_losses_join_at_the_weights_they_were_measured_on(built: Path) -> N
     assert at_two.repeat.tolist() == [1, 1, 0, 0]
 
 
-def test_thinning_is_said_and_leaves_the_rest_unchanged(
+def test_bits_per_byte_are_those_of_the_training_text(built: Path) -> None:
+    table = pd.read_parquet(built / "recall.parquet")
+    bits = table.loss_nats / np.log(2) / 4  # 400 tokens are 1600 bytes
+    assert table.bits_per_byte.to_numpy() == pytest.approx(bits.to_numpy(), rel=1e-6)
+
+
+def test_losses_per_token_add_up_to_their_piece(
     built: Path, inputs: dict[str, Any], tmp_path: Path
 ) -> None:
+    recall.build(recall_spec(per_token=True), inputs, tmp_path)
+    tokens = pd.read_parquet(tmp_path / "tokens.parquet")
+    means = tokens.groupby(["checkpoint_step", "piece"]).loss_nats.mean()
+    table = pd.read_parquet(built / "recall.parquet").query("measured == 'checkpoint'")
+    pieces = table.set_index(["checkpoint_step", "piece"]).loss_nats
+    assert means.to_numpy() == pytest.approx(pieces.reindex(means.index).to_numpy(), abs=1e-5)
+    ends = tokens[tokens.checkpoint_step == 4].sort_values("position").position
+    first = pd.read_parquet(tmp_path / "pieces.parquet").position.min()
+    assert ends.tolist() == list(range(first, first + 24 * N_PIECES))
+    model = AutoModelForCausalLM.from_pretrained(folders(inputs)[2], dtype=torch.float32)
+    text = torch.tensor(np.load(inputs["new"] / "train.npy").astype(int))
+    ids = text[first - 1 : first + 15][None]  # the first row: 16 tokens and their 16 targets
+    with torch.no_grad():
+        log_p = model(ids).logits.log_softmax(-1)[0, torch.arange(16), text[first : first + 16]]
+    ours = tokens[(tokens.checkpoint_step == 2) & (tokens.position < first + 16)]
+    assert ours.loss_nats.to_numpy() == pytest.approx(-log_p.numpy(), abs=1e-5)
+
+
+def test_thinning_is_said_and_leaves_the_rest_unchanged(
+    built: Path, inputs: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     recall.build(recall_spec(every=2, checkpoints="final"), inputs, tmp_path)
+    assert "measures 2 of 4 pieces" in capsys.readouterr().err
     thin = pd.read_parquet(tmp_path / "recall.parquet").query("measured == 'checkpoint'")
     assert set(thin.piece) == {0, 2} and set(thin.checkpoint_step) == {0, 4}
     full = pd.read_parquet(built / "recall.parquet")
@@ -125,7 +153,7 @@ def test_thinning_is_said_and_leaves_the_rest_unchanged(
 def test_a_killed_attempt_goes_on_to_the_same_bytes(
     built: Path, inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recall, "CHECKPOINTS_PER_SAVE", 1)
+    monkeypatch.setenv("PALIMPSEST_SAVE_SECONDS", "0")
     broken = inputs["trains"][0] / "step-00000004"
     hidden = broken.rename(broken.with_name("hidden"))
     with pytest.raises(Exception, match="step-00000004"):

@@ -28,6 +28,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         before = build_train(spec, inputs, folder / f"{epoch}", before=before, base=base)
         trains.append(before)
     spec = {"every": 1, "held_out_tokens": 64, "drift_tokens": 32, "checkpoints": "all"}
+    spec["per_token"] = False
     roles: dict[str, Any] = {"base": base, "trains": trains}
     roles |= {role: inputs[role] for role in ("new", "original")}
     recall.build(spec | {"phases": specs}, roles, out)
@@ -36,6 +37,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def write_held_out(folder: Path, seed: int) -> None:
     np.save(folder / "held_out.npy", walk(100, seed=seed).astype(np.uint16))
+    trained = {"document": 0, "start_token": 0, "n_tokens": 700, "n_bytes": 1400}
+    pd.DataFrame([trained]).to_parquet(folder / "train_documents.parquet", index=False)
     document = {"document": 0, "domain": "walk", "start_token": 0, "n_tokens": 100, "n_bytes": 250}
     pd.DataFrame([document]).to_parquet(folder / "held_out_documents.parquet", index=False)
 

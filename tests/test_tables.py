@@ -188,6 +188,7 @@ def test_runs_by_hand(built: Path) -> None:
     assert run.sum_decrease == pytest.approx(0.2)
     assert run.sum_update_norm == 6
     assert run.share_beyond_edge == 0.5  # step 1 below its edge, step 3 above, others unmeasured
+    assert run.bits_per_byte_new_base == run.bits_per_byte_original == pytest.approx(1)
     assert run.kl_original_nats == pytest.approx(0.4)
 
 
@@ -203,10 +204,19 @@ def test_memory_by_hand(built: Path) -> None:
     assert pd.isna(memory.loc["a-shuffled"].control_run)
 
 
-def test_memory_over_seeds_has_one_row_per_setting(built: Path) -> None:
-    row = pd.read_csv(built / "memory_over_seeds.csv").iloc[0]
-    assert (row.run, row.n_seeds) == ("b-time", 1)
-    assert row.order_memory == pytest.approx(1.2) and np.isnan(row.low)
+def test_memory_over_seeds_stands_beside_each_run(built: Path) -> None:
+    memory = pd.read_csv(built / "memory.csv").set_index("run")
+    assert memory.loc["b-time"].n_seeds == 1
+    assert memory.loc["b-time"].seeds_order_memory == pytest.approx(1.2)
+    assert np.isnan(memory.loc["b-time"].seeds_low)
+    assert np.isnan(memory.loc["a-shuffled"].n_seeds) and memory.n_pieces_left_out.sum() == 0
+
+
+def test_shifts_and_neighbours_by_hand(built: Path) -> None:
+    shifts = pd.read_csv(built / "shifts.csv").query("run == 'a-shuffled'")
+    assert shifts["shift"].tolist() == [0, 1, 2, 3]  # the end: 2 just now, 1, 0, and 3 long ago
+    assert shifts.change_nats.tolist() == [-1.5, -1.75, -2.0, -1.25]
+    assert pd.read_csv(built / "neighbours.csv").empty  # between the checkpoints, all were trained
 
 
 def test_pieces_and_lag_by_hand(built: Path) -> None:
@@ -242,6 +252,8 @@ def test_every_contract_column_is_there(built: Path) -> None:
     expected = {
         "experiments.csv": "experiment run",
         "steps.parquet": "run step learning_rate",
+        "visits.parquet": "run piece visit F_before F_after anticipation_nats recovery",
+        "kl.parquet": "run checkpoint_step corpus kl_nats",
         "held_out.parquet": "run checkpoint_step corpus domain loss_nats n_tokens bits_per_byte",
         "recall.parquet": "run checkpoint_step piece repeat loss_nats n_tokens measured",
         "drift.parquet": "run checkpoint_step layer group n_weights mad relative_norm",

@@ -63,6 +63,8 @@ def write_tokens(folder: Path, *, seed: int, domains: list[str]) -> Path:
         }
     )
     documents.to_parquet(folder / "held_out_documents.parquet", index=False)
+    trained = pd.DataFrame([{"document": 0, "start_token": 0, "n_tokens": 400, "n_bytes": 1600}])
+    trained.to_parquet(folder / "train_documents.parquet", index=False)
     return folder
 
 
@@ -90,12 +92,12 @@ def write_train(folder: Path, tokenizer: Path) -> Path:
 
 
 def write_passes(folder: Path) -> None:
-    pieces = pd.DataFrame({"piece": range(N_PIECES), "n_tokens": 24})
+    pieces = pd.DataFrame({"piece": range(N_PIECES), "visit": 0, "n_tokens": 24})
     pieces["position"] = OFFSET_OF_SEED_0 + 1 + 24 * pieces.piece
     pieces["first_step"] = pieces["last_step"] = pieces.piece + 1
     pieces.to_parquet(folder / "pieces.parquet", index=False)
     live = [
-        {"moment": moment, "piece": piece, "repeat": 0, "loss_nats": loss, "n_tokens": 24}
+        {"moment": moment, "piece": piece, "visit": 0, "loss_nats": loss, "n_tokens": 24}
         | {"step": piece + 1 - (moment == "before_first")}
         for piece in range(N_PIECES)
         for moment, loss in (("before_first", 6.0 + piece), ("after_last", 5.0 + piece))
@@ -107,6 +109,7 @@ def recall_spec(**changed: Any) -> dict[str, Any]:
     phase = {"kind": "train", "stream": STREAM, "replay_fraction": 0.0}
     train = {"phase": phase, "epoch": 0, "seed": 0, "base_step": "final"}
     spec = {"every": 1, "held_out_tokens": 64, "drift_tokens": 32, "checkpoints": "all"}
+    spec["per_token"] = False
     return spec | {"phases": [train]} | changed
 
 

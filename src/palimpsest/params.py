@@ -185,6 +185,7 @@ class Recall(Closed):
     every: int = Field(1, gt=0, description="measure every k-th piece")
     held_out_tokens: int = Field(16384, gt=0, description="held-out tokens per corpus")
     drift_tokens: int = Field(2048, gt=0, description="tokens per corpus for KL(base ‖ now)")
+    per_token: bool = Field(False, description="keep the loss of every token of the pieces too")
     checkpoints: Literal["all", "final"] = "all"
 
 

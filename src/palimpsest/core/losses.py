@@ -8,20 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from palimpsest.core.cross_entropy import linear_head, target_nats
 from palimpsest.core.flat import FlatWeights
 
 if TYPE_CHECKING:
     from palimpsest.core.rows import Row
 
 NOT_COUNTED = -100
-# Floats of logits per micro-batch: 16 MB keep a CPU in its cache, 1 GB fill an accelerator.
+# Floats of logits per micro-batch: 16 MB are quickest on a CPU, 1 GB fills an accelerator.
 LOGITS_PER_MICRO_BATCH = {"cpu": 2**22, "cuda": 2**28}
 
 
@@ -82,6 +83,17 @@ def row_losses(model: nn.Module, packed: Sequence[Packed]) -> tuple[np.ndarray, 
     return sum_nats, n_tokens
 
 
+def token_losses(model: nn.Module, packed: Sequence[Packed]) -> list[np.ndarray]:
+    """Return the nats of each row's counted targets as float32, rows in the order given."""
+    found: dict[int, np.ndarray] = {}
+    with torch.no_grad():
+        for micro in packed:
+            nats_BT, counted_BT = _token_nats(model, micro), micro.targets_BT != NOT_COUNTED
+            for place, row in enumerate(micro.row_index):
+                found[row] = nats_BT[place][counted_BT[place]].cpu().numpy()
+    return [found[row] for row in range(len(found))]
+
+
 def mean_loss(model: nn.Module, packed: Sequence[Packed]) -> float:
     """Return the mean loss in nats per counted token."""
     with torch.no_grad():
@@ -140,14 +152,21 @@ def _pad(
 
 def _row_sums(model: nn.Module, micro: Packed) -> Tensor:
     """Return the summed nats per row as float64."""
-    logits_BTV = model(input_ids=micro.inputs_BT, use_cache=False).logits
-    nats_BT = cross_entropy(
-        logits_BTV.flatten(0, 1),
-        micro.targets_BT.flatten(),
-        ignore_index=NOT_COUNTED,
-        reduction="none",
-    ).view_as(micro.targets_BT)
-    return nats_BT.double().sum(dim=1)
+    return _token_nats(model, micro).double().sum(dim=1)
+
+
+def _token_nats(model: Any, micro: Packed) -> Tensor:
+    """Return −ln p of each target, (B, T), 0 where it does not count."""
+    head, targets_N = linear_head(model), micro.targets_BT.flatten()
+    if head is not None:
+        output = model.base_model(input_ids=micro.inputs_BT, use_cache=False)
+        nats_N = target_nats(output.last_hidden_state.flatten(0, 1).float(), head, targets_N)
+    else:
+        logits_BTV = model(input_ids=micro.inputs_BT, use_cache=False).logits
+        nats_N = cross_entropy(
+            logits_BTV.flatten(0, 1), targets_N, ignore_index=NOT_COUNTED, reduction="none"
+        )
+    return nats_N.view_as(micro.targets_BT)
 
 
 def _total(sums: Iterator[Tensor] | Sequence[Tensor]) -> float:

@@ -1,10 +1,12 @@
-"""Losses per piece and checkpoint → signed forgetting, curves against lag, what comes back.
+"""Losses per piece and checkpoint → signed forgetting, curves against lag, visits, neighbours.
 
 All functions take the rows of many runs at once, told apart by the column `run`.
 Signs: F < 0 means better than at the moment of comparison, F > 0 means lost since.
 """
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 import pandas as pd
@@ -78,25 +80,83 @@ def clock_readings(steps: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([start, readings]).sort_values(["run", "step"], ignore_index=True)
 
 
-def returns(recall: pd.DataFrame) -> pd.DataFrame:
-    """Measure what was lost between two passes over a piece, and what came back before the second.
+def visits_table(recall: pd.DataFrame) -> pd.DataFrame:
+    """Compare each visit to a piece (an epoch's, or a round's of a cyclic order) with what follows.
 
-    One row per piece and pair of passes: last_step and loss just after the earlier pass, next_step
-    and loss just before the later one, the highest checkpoint loss in between. F_between is before
-    minus after; anticipation_nats = peak − before (Yang et al. 2403.09613: a cyclic order lowers
-    the loss before the piece comes round); recovery = its share of peak − after, NaN when no
-    checkpoint lies between or nothing had been lost.
+    first_step, last_step and the losses just before and after; F_before and F_after against the
+    run's end. Against the next visit, NaN without one: next_step and F_between = loss just before
+    it minus loss after this one; peak_nats, the highest checkpoint loss in between;
+    anticipation_nats = peak − just before (Yang et al. 2403.09613: a cyclic order lowers the loss
+    before the piece comes round); recovery = its share of peak − after, NaN if nothing was lost.
     """
-    after = _passes(recall, "after_last", ["last_step", "loss_after_nats"])
-    before = _passes(recall, "before_first", ["next_step", "loss_before_nats"])
-    before["visit"] -= 1
-    table = after.merge(before, on=[*KEYS, "visit"])
+    table = _visits(recall)
+    end = at_last_checkpoint(recall).set_index(KEYS).loss_nats.astype(float)
+    ends = end.reindex(pd.MultiIndex.from_frame(table[KEYS])).to_numpy()
+    table["F_before"] = ends - table.loss_before_nats
+    table["F_after"] = ends - table.loss_after_nats
+    following = table.groupby(KEYS, observed=True)[["first_step", "loss_before_nats"]].shift(-1)
+    table["next_step"] = following.first_step - 1
     table["peak_nats"] = _peaks(recall, table)
-    table["F_between"] = table.loss_before_nats - table.loss_after_nats
-    table["anticipation_nats"] = table.peak_nats - table.loss_before_nats
+    table["F_between"] = following.loss_before_nats - table.loss_after_nats
+    table["anticipation_nats"] = table.peak_nats - following.loss_before_nats
     lost = table.peak_nats - table.loss_after_nats
     table["recovery"] = (table.anticipation_nats / lost).where(lost > 0)
     return table
+
+
+def shift_map(recall: pd.DataFrame) -> pd.DataFrame:
+    """Average the change of loss since θ₀ over all pieces equally far from the one in training.
+
+    One row per run, round and shift: how many pieces ago in this round a piece was trained on
+    (negative: how many until it is). A row of the heat map is a round of training.
+    """
+    visits = _visits(recall)
+    order = visits.groupby(["run", "visit"], observed=True).first_step
+    visits["place"] = order.rank(method="first").astype(int) - 1
+    rows = _checkpoints(recall)[[*KEYS, "checkpoint_step", "loss_nats"]]
+    base = rows[rows.checkpoint_step == 0][[*KEYS, "loss_nats"]]
+    rows = rows.merge(base, on=KEYS, suffixes=("", "_base"))
+    now = pd.merge_asof(
+        rows[["run", "checkpoint_step"]].drop_duplicates().sort_values("checkpoint_step"),
+        visits[["run", "first_step", "visit", "place"]].sort_values("first_step"),
+        by="run",
+        left_on="checkpoint_step",
+        right_on="first_step",
+    )
+    now = now.dropna(subset=["visit"])[["run", "checkpoint_step", "visit", "place"]]
+    rows = rows.merge(now.rename(columns={"place": "now"}), on=["run", "checkpoint_step"])
+    rows = rows.merge(visits[[*KEYS, "visit", "place"]], on=[*KEYS, "visit"])
+    rows = rows.assign(
+        round=rows.visit.astype(int),
+        shift=(rows.now - rows.place).astype(int),
+        change_nats=rows.loss_nats.astype(float) - rows.loss_nats_base.astype(float),
+    )
+    grouped = rows.groupby(["run", "round", "shift"], observed=True).change_nats
+    return grouped.agg(change_nats="mean", n_pairs="size").reset_index()
+
+
+def neighbours(recall: pd.DataFrame) -> pd.DataFrame:
+    """Measure what training on pieces does to the pieces beside them, which it leaves out.
+
+    One row per run, `again` (whether all pieces trained on had been before) and distance to the
+    nearest of these in the order of the text: the mean change of loss from one checkpoint to the
+    next, and excess_nats, what is left of it less the mean over all pieces left out.
+    """
+    visits, parts = _visits(recall), []
+    for run, rows in _checkpoints(recall).groupby("run", observed=True):
+        matrix = rows.pivot(index="checkpoint_step", columns="piece", values="loss_nats")
+        of_run = visits[visits.run == run]
+        for before, after in itertools.pairwise(matrix.index):
+            trained = of_run[(of_run.first_step <= after) & (of_run.last_step > before)]
+            if len(trained):
+                change = matrix.loc[after].astype(float) - matrix.loc[before].astype(float)
+                parts.append(_beside(change, trained).assign(run=run))
+    columns = ["run", "again", "distance"]
+    if not parts:
+        return pd.DataFrame(columns=[*columns, "change_nats", "excess_nats", "n_pairs"])
+    grouped = pd.concat(parts).groupby(columns)
+    means = grouped[["change_nats", "excess_nats"]].mean()
+    return means.assign(n_pairs=grouped.size()).reset_index()
 
 
 def at_last_checkpoint(recall: pd.DataFrame) -> pd.DataFrame:
@@ -132,9 +192,29 @@ def _passes(recall: pd.DataFrame, moment: str, names: list[str]) -> pd.DataFrame
     return rows[columns].astype({"loss_nats": float}).rename(columns=renamed)
 
 
+def _visits(recall: pd.DataFrame) -> pd.DataFrame:
+    """Return each visit's first and last step and the losses around it, counted from 0."""
+    before = _passes(recall, "before_first", ["first_step", "loss_before_nats"])
+    before["first_step"] += 1
+    after = _passes(recall, "after_last", ["last_step", "loss_after_nats"])
+    return before.merge(after, on=[*KEYS, "visit"], how="left")
+
+
+def _beside(change: pd.Series, trained: pd.DataFrame) -> pd.DataFrame:
+    """Return the changes of the pieces that were not trained on, by distance to those that were."""
+    pieces = change.index.to_numpy()
+    distance = np.abs(pieces[:, None] - trained.piece.to_numpy()[None]).min(1)
+    left_out = change.to_numpy()[distance > 0]
+    again = bool((trained.visit > 0).all())
+    values = {"distance": distance[distance > 0], "change_nats": left_out, "again": again}
+    mean = left_out.mean() if len(left_out) else np.nan
+    return pd.DataFrame(values).assign(excess_nats=left_out - mean)
+
+
 def _peaks(recall: pd.DataFrame, table: pd.DataFrame) -> pd.Series:
     """Return the highest checkpoint loss between each row's two passes, NaN without one."""
     marked = table[[*KEYS, "last_step", "next_step"]].reset_index()
     rows = _checkpoints(recall).merge(marked, on=KEYS)
     inside = rows[rows.checkpoint_step.between(rows.last_step, rows.next_step)]
-    return inside.groupby("index").loss_nats.max().astype(float).reindex(table.index)
+    peaks = inside.groupby("index").loss_nats.max().astype(float)
+    return peaks.reindex(table.index)

@@ -17,7 +17,14 @@ from transformers import PreTrainedModel
 from palimpsest.core.drift import base_log_probabilities, drift, kl_nats
 from palimpsest.core.flat import FlatWeights
 from palimpsest.core.held_out import sample_rows, tokens_per_byte
-from palimpsest.core.losses import Packed, count_tokens, micro_batch_tokens, pack, row_losses
+from palimpsest.core.losses import (
+    Packed,
+    count_tokens,
+    micro_batch_tokens,
+    pack,
+    row_losses,
+    token_losses,
+)
 from palimpsest.core.models import device
 from palimpsest.core.rows import Piece, Row, Source
 
@@ -46,7 +53,9 @@ class Bench:
     pieces: list[int]
     packed: list[Packed]
     piece_of_row: NDArray[np.int64]
+    rows: list[Row]
     samples: list[Sample]
+    per_token: bool
 
     @property
     def n_tokens(self) -> int:
@@ -56,9 +65,17 @@ class Bench:
 
 
 def make_bench(
-    model: PreTrainedModel, pieces: Sequence[Piece], *, every: int, samples: list[Sample]
+    model: PreTrainedModel,
+    pieces: Sequence[Piece],
+    *,
+    every: int,
+    samples: list[Sample],
+    per_token: bool = False,
 ) -> Bench:
-    """Prepare the measurement of every `every`-th piece; the model holds θ₀ now."""
+    """Prepare the measurement of every `every`-th piece; the model holds θ₀ now.
+
+    per_token: give the loss of every single token of the pieces too.
+    """
     measured = list(range(0, len(pieces), every))
     rows = [row for i in measured for row in pieces[i].rows]
     owners = [place for place, i in enumerate(measured) for _ in pieces[i].rows]
@@ -70,7 +87,9 @@ def make_bench(
         pieces=measured,
         packed=_pack(model, rows, pieces=True),
         piece_of_row=np.array(owners, dtype=np.int64),
+        rows=rows,
         samples=samples,
+        per_token=per_token,
     )
 
 
@@ -111,6 +130,8 @@ def make_sample(
 def measure(bench: Bench, step: int, previous: Tensor | None) -> Frames:
     """Measure the weights now in the model: recall, held_out, drift and kl of one checkpoint.
 
+    With `per_token` also tokens: piece, position of the token in its corpus, loss_nats.
+
     previous: the flat weights of the checkpoint before, None at the first.
     """
     base, segments = bench.base_weights, bench.flat.segments
@@ -121,6 +142,8 @@ def measure(bench: Bench, step: int, previous: Tensor | None) -> Frames:
         "drift": drift(bench.flat.weights, base, segments, previous=previous),
         "kl": pd.DataFrame(kl, columns=["corpus", "kl_nats"]),
     }
+    if bench.per_token:
+        frames["tokens"] = _token_losses(bench)
     for frame in frames.values():
         frame.insert(0, "checkpoint_step", step)
     return frames
@@ -137,6 +160,17 @@ def _piece_losses(bench: Bench) -> pd.DataFrame:
     n_tokens = np.bincount(bench.piece_of_row, counts, minlength=n_pieces).astype(np.int64)
     losses = (nats / n_tokens).astype(np.float32)
     return pd.DataFrame({"piece": bench.pieces, "loss_nats": losses, "n_tokens": n_tokens})
+
+
+def _token_losses(bench: Bench) -> pd.DataFrame:
+    parts = []
+    for place, losses in enumerate(token_losses(bench.model, bench.packed)):
+        row = bench.rows[place]
+        first = row.position + 1 + row.n_targets - len(losses)
+        positions = np.arange(first, first + len(losses))
+        piece = bench.pieces[bench.piece_of_row[place]]
+        parts.append(pd.DataFrame({"piece": piece, "position": positions, "loss_nats": losses}))
+    return pd.concat(parts, ignore_index=True)
 
 
 def _held_out(model: PreTrainedModel, sample: Sample) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from palimpsest import progress
+from palimpsest.core import artifacts
 from palimpsest.core.benchmarks import Harness, make_harness, run_benchmarks
 from palimpsest.core.models import load_causal_lm
 from palimpsest.core.swap import swap_weights
@@ -37,22 +37,13 @@ def build(spec: dict[str, Any], inputs: dict[str, Any], out: Path) -> None:
     folder of local task files below the project's root.
     """
     started = time.monotonic()
-    folder = _folder(inputs["weights"], spec["folder"])
+    folder = artifacts.weights(inputs["weights"], spec["folder"])
     harness = _harness(_setting(spec, folder))
     swap_weights(harness.model, folder)
     results, items = run_benchmarks(harness, limit=spec["limit"])
     results.to_parquet(out / "results.parquet", index=False)
     items.to_parquet(out / "items.parquet", index=False)
     progress.note(wall_seconds=time.monotonic() - started)
-
-
-def _folder(weights: Path, name: str) -> Path:
-    if name != "final":
-        return weights / name
-    listed = next(
-        weights / file for file in ("base.json", "phase.json") if (weights / file).is_file()
-    )
-    return weights / json.loads(listed.read_text("utf-8"))["final"]
 
 
 def _setting(spec: dict[str, Any], folder: Path) -> Setting:

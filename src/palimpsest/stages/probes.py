@@ -19,6 +19,7 @@ import pandas as pd
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
+from palimpsest.core.artifacts import base_checkpoint, questions
 from palimpsest.core.base_losses import piece_losses, replay_losses
 from palimpsest.core.fisher import choose, diagonal_fisher
 from palimpsest.core.flat import FlatWeights
@@ -123,20 +124,13 @@ def _stream(spec: Spec, inputs: Inputs, model: PreTrainedModel) -> Stream:
 
 
 def _weights(folder: Path, *, base_step: int | str) -> Path:
-    base = json.loads((folder / "base.json").read_text("utf-8"))
-    folders = {checkpoint["step"]: checkpoint["folder"] for checkpoint in base["checkpoints"]}
-    if base_step != "final" and base_step not in folders:
-        raise Fault(f"base_step: {base_step}; the base keeps {sorted(folders)} and final")
-    return folder / (base["final"] if base_step == "final" else folders[base_step])
+    return base_checkpoint(folder, base_step).folder
 
 
 def _questions(inputs: Inputs) -> list[tuple[list[int], list[int]]]:
     """Return pairs of question ids and answer ids."""
-    if "questions" not in inputs:
-        return []
-    table = pd.read_parquet(inputs["questions"] / "questions.parquet")
-    ids = zip(table.question_ids, table.answer_ids, strict=True)
-    return [(list(map(int, question)), list(map(int, answer))) for question, answer in ids]
+    asked = questions(inputs.get("questions"))
+    return [(list(one.question_ids), list(one.answer_ids)) for one in asked]
 
 
 def _held_out(spec: Spec, folder: Path) -> list[Row]:

@@ -5,20 +5,32 @@ One process builds the model and its batches once and swaps weights in place.
 
 from __future__ import annotations
 
+import io
 import json
-import pickle
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from palimpsest import progress
+from palimpsest.core.artifacts import (
+    Checkpoint,
+    base_checkpoint,
+    held_out_tokens,
+    phase_checkpoints,
+    questions,
+    training_tokens,
+)
+from palimpsest.core.held_out import tokens_per_byte
 from palimpsest.core.models import load_causal_lm
 from palimpsest.core.recall import Bench, Frames, Sample, make_bench, make_sample, measure
+from palimpsest.core.resume import Saver
 from palimpsest.core.rows import Piece, Source
 from palimpsest.core.streams import make_stream
 from palimpsest.core.swap import swap_weights
@@ -29,76 +41,86 @@ Inputs = dict[str, Any]
 
 # Role of an input → what a row of it is called.
 CORPORA: dict[str, Source] = {"new": "new", "original": "replay"}
-CHECKPOINTS_PER_SAVE = 25
 
 
-class Done(NamedTuple):
-    """What has been measured: all rows so far, and the last checkpoint's weights."""
+@dataclass
+class Done:
+    """What has been measured: the rows of each checkpoint, and the last one's weights."""
 
-    n_checkpoints: int
-    frames: Frames
-    weights: Tensor | None
+    n_checkpoints: int = 0
+    frames: dict[str, list[pd.DataFrame]] = field(default_factory=dict)
+    weights: Tensor | None = None
 
-    def then(self, frames: Frames, weights: Tensor) -> Done:
-        """Return this and one more checkpoint's rows, in one block per table."""
-        joined = {
-            name: pd.concat([self.frames[name], frame], ignore_index=True) if self.frames else frame
-            for name, frame in frames.items()
-        }
-        return Done(self.n_checkpoints + 1, joined, weights.clone())
+    def add(self, frames: Frames, weights: Tensor) -> None:
+        """Take the rows of one more checkpoint."""
+        self.n_checkpoints += 1
+        self.weights = weights.clone()
+        for name, frame in frames.items():
+            self.frames.setdefault(name, []).append(frame)
+
+    def joined(self) -> Frames:
+        """Return all rows, one table per name."""
+        return {name: pd.concat(parts, ignore_index=True) for name, parts in self.frames.items()}
 
 
 def build(spec: Spec, inputs: Inputs, out: Path) -> None:
     """Measure θ₀ and the run's checkpoints.
 
-    spec: every, held_out_tokens, drift_tokens, checkpoints ("all" or "final") and `phases`, the
-    spec of each train artifact in order; inputs: base, trains, new, original and, where a phase
-    asks for them, questions. `checkpoint_step` 0 is θ₀.
+    spec: every, held_out_tokens, drift_tokens, checkpoints ("all" or "final"), per_token and
+    `phases`, the spec of each train artifact in order; inputs: base, trains, new, original and,
+    where a phase asks for them, questions. `checkpoint_step` 0 is θ₀.
     """
-    base_step, base_folder = _base(inputs["base"], spec["phases"][0]["base_step"])
-    model = load_causal_lm(base_folder)
+    base = base_checkpoint(inputs["base"], spec["phases"][0]["base_step"])
+    model = load_causal_lm(base.folder)
     pieces = _pieces(spec, inputs, end_token=model.config.eos_token_id)
     visits = _visits(inputs["trains"], pieces)
     samples = [_sample(model, spec, inputs[role], corpus=role) for role in CORPORA]
-    bench = make_bench(model, pieces, every=spec["every"], samples=samples)
-    frames = _measure_all(bench, _checkpoints(spec, inputs["trains"]), out)
-    frames["recall"] = with_live_losses(frames["recall"], visits)
+    bench = make_bench(
+        model, pieces, every=spec["every"], samples=samples, per_token=spec["per_token"]
+    )
+    _say_what_is_left_out(bench, len(pieces), every=spec["every"])
+    saver = Saver(out)
+    frames = _measure_all(bench, _checkpoints(spec, inputs["trains"]), saver)
+    frames["recall"] = _with_bits(with_live_losses(frames["recall"], visits), inputs["new"])
     places = [(piece.position, piece.n_tokens) for piece in pieces]
     frames["pieces"] = first_and_last(visits, places)
     for name, frame in frames.items():
         frame.to_parquet(out / f"{name}.parquet", index=False)
     summary = {
-        "base_step": base_step,
+        "base_step": base.step,
         "n_pieces": len(pieces),
         "n_pieces_measured": len(bench.pieces),
     }
     (out / "recall.json").write_text(json.dumps(summary, sort_keys=True, indent=1) + "\n", "utf-8")
-    (out / "resume.pt").unlink(missing_ok=True)
+    saver.remove()
 
 
-def _base(folder: Path, step: int | str) -> tuple[int, Path]:
-    listed = json.loads((folder / "base.json").read_text("utf-8"))
-    name = listed["final"]
-    for checkpoint in listed["checkpoints"]:
-        if checkpoint["step"] == step:
-            name = checkpoint["folder"]
-    steps = {checkpoint["folder"]: checkpoint["step"] for checkpoint in listed["checkpoints"]}
-    return int(steps[name]), folder / name
+def _say_what_is_left_out(bench: Bench, n_pieces: int, *, every: int) -> None:
+    if len(bench.pieces) < n_pieces:
+        progress.say(f"recall.every {every}: measures {len(bench.pieces)} of {n_pieces} pieces")
+
+
+def _with_bits(recall: pd.DataFrame, new: Path) -> pd.DataFrame:
+    """Add bits per byte, at the tokens per byte of the whole training text."""
+    documents = pd.read_parquet(new / "train_documents.parquet").assign(domain="all")
+    bits = recall.loss_nats.astype(float) / np.log(2) * tokens_per_byte(documents)["all"]
+    return recall.assign(bits_per_byte=bits.astype(np.float32))
 
 
 def _pieces(spec: Spec, inputs: Inputs, *, end_token: int) -> list[Piece]:
     """Return the pieces of all phases in the order of D, those with equal place and length once."""
     found: dict[tuple[int, int], Piece] = {}
+    asked = [(one.question_ids, one.answer_ids) for one in questions(inputs.get("questions"))]
     for train in spec["phases"]:
         if train["epoch"] > 0 or train["phase"]["kind"] != "train":
             continue
         stream = make_stream(
             _without_order(train["phase"]["stream"]),
-            new=np.load(inputs["new"] / "train.npy", mmap_mode="r"),
-            original=np.load(inputs["original"] / "train.npy", mmap_mode="r"),
+            new=training_tokens(inputs["new"]),
+            original=training_tokens(inputs["original"]),
             replay_fraction=train["phase"]["replay_fraction"],
             seed=train["seed"],
-            questions=_questions(inputs),
+            questions=asked,
             end_token=end_token,
         )
         found |= {(piece.position, piece.n_tokens): piece for piece in stream.pieces}
@@ -111,71 +133,73 @@ def _without_order(stream: Spec) -> Spec:
     return {name: value for name, value in stream.items() if name not in orders}
 
 
-def _questions(inputs: Inputs) -> list[tuple[list[int], list[int]]] | None:
-    if "questions" not in inputs:
-        return None
-    table = pd.read_parquet(inputs["questions"] / "questions.parquet")
-    return [(list(q), list(a)) for q, a in zip(table.question_ids, table.answer_ids, strict=True)]
-
-
 def _visits(trains: list[Path], pieces: list[Piece]) -> pd.DataFrame:
-    """Return each epoch's passes over pieces: piece, first_step, last_step and the live losses."""
+    """Return the visits of all epochs: piece, first_step, last_step and the live losses."""
     places = {(piece.position, piece.n_tokens): i for i, piece in enumerate(pieces)}
     visits = []
     for train in trains:
         passes = pd.read_parquet(train / "pieces.parquet").dropna(subset=["first_step"])
         live = pd.read_parquet(train / "live.parquet")
         for moment in ("before_first", "after_last"):
-            losses = live[live.moment == moment].set_index("piece").loss_nats
-            passes[moment] = passes.piece.map(losses)
+            losses = live[live.moment == moment][["piece", "visit", "loss_nats"]]
+            passes = passes.merge(losses.rename(columns={"loss_nats": moment}), how="left")
         keys = zip(passes.position, passes.n_tokens, strict=True)
         visits.append(passes.assign(piece=[places[key] for key in keys]))
     return pd.concat(visits, ignore_index=True).astype({"first_step": int, "last_step": int})
 
 
 def _sample(model: PreTrainedModel, spec: Spec, folder: Path, *, corpus: str) -> Sample:
+    tokens, documents = held_out_tokens(folder)
     return make_sample(
         model,
-        np.load(folder / "held_out.npy", mmap_mode="r"),
-        pd.read_parquet(folder / "held_out_documents.parquet"),
+        tokens,
+        documents,
         corpus=corpus,
         source=CORPORA[corpus],
         n_tokens=(spec["held_out_tokens"], spec["drift_tokens"]),
     )
 
 
-def _checkpoints(spec: Spec, trains: list[Path]) -> list[tuple[int, Path]]:
-    """Return the run's (cumulative step, folder), in order; the last one alone for "final"."""
-    found: dict[int, Path] = {}
-    for train in trains:
-        phase = json.loads((train / "phase.json").read_text("utf-8"))
-        found |= {kept["step"]: train / kept["folder"] for kept in phase["checkpoints"]}
-    listed = sorted(found.items())
+def _checkpoints(spec: Spec, trains: list[Path]) -> list[Checkpoint]:
+    """Return the run's checkpoints, in order; the last one alone for "final"."""
+    found = {kept.step: kept for train in trains for kept in phase_checkpoints(train)}
+    listed = sorted(found.values())
     return listed if spec["checkpoints"] == "all" else listed[-1:]
 
 
-def _measure_all(bench: Bench, checkpoints: list[tuple[int, Path]], out: Path) -> Frames:
+def _measure_all(bench: Bench, checkpoints: list[Checkpoint], saver: Saver) -> Frames:
     """Measure θ₀ and each checkpoint, going on after those an earlier attempt has saved."""
-    done = _saved(out)
+    done = _saved(saver, bench)
     started, n_before, total = time.monotonic(), done.n_checkpoints, 1 + len(checkpoints)
-    for step, folder in [(0, None), *checkpoints][n_before:]:
-        if folder is not None:
-            swap_weights(bench.model, folder)
-        done = done.then(measure(bench, step, done.weights), bench.flat.weights)
+    for checkpoint in [None, *checkpoints][n_before:]:
+        if checkpoint is not None:
+            swap_weights(bench.model, checkpoint.folder)
+        step = 0 if checkpoint is None else checkpoint.step
+        done.add(measure(bench, step, done.weights), bench.flat.weights)
         progress.step_done(done.n_checkpoints, total, "checkpoint")
-        if done.n_checkpoints % CHECKPOINTS_PER_SAVE == 0:
-            _save(out, done)
+        if saver.due():
+            _save(saver, done)
     n_tokens = bench.n_tokens * (total - n_before)
     progress.note(n_tokens=n_tokens, wall_seconds=time.monotonic() - started)
-    return done.frames
+    return done.joined()
 
 
-def _saved(out: Path) -> Done:
-    file = out / "resume.pt"
-    return pickle.loads(file.read_bytes()) if file.is_file() else Done(0, {}, None)
+def _saved(saver: Saver, bench: Bench) -> Done:
+    state = saver.load()
+    if state is None:
+        return Done()
+    frames = {
+        name: [pd.read_parquet(io.BytesIO(content.numpy().tobytes()))]
+        for name, content in state["frames"].items()
+    }
+    return Done(state["n_checkpoints"], frames, state["weights"].to(bench.base_weights.device))
 
 
-def _save(out: Path, done: Done) -> None:
-    temporary = out / "resume.pt.part"
-    temporary.write_bytes(pickle.dumps(done))
-    temporary.replace(out / "resume.pt")
+def _save(saver: Saver, done: Done) -> None:
+    contents = {name: frame.to_parquet(index=False) for name, frame in done.joined().items()}
+    frames = {
+        name: torch.frombuffer(bytearray(content), dtype=torch.uint8)
+        for name, content in contents.items()
+    }
+    state = {"n_checkpoints": done.n_checkpoints, "frames": frames, "weights": done.weights}
+    saver.save(state, folders=())

@@ -63,18 +63,20 @@ def _of_runs(entries: list[Spec], raw: Frames) -> Frames:
     settings = runs.settings_table(entries)
     outcomes = {name: raw[f"{name}.parquet"] for name in ("steps", "held_out", "recall", "kl")}
     controls, shuffled = runs.pure_replay_controls(entries), runs.shuffled_controls(entries)
-    kept = ("steps", "held_out", "recall", "drift")
+    kept = ("steps", "held_out", "recall", "drift", "kl")
+    visits = measures.visits_table(recall)
     return {f"{name}.parquet": raw[f"{name}.parquet"] for name in kept} | {
         "runs.csv": runs.runs_table(settings, pure_replay=controls, **outcomes),
         "experiments.csv": runs.experiments_table(entries),
         "pieces.parquet": pieces,
-        "memory.csv": memory.memory_table(pieces, shuffled),
-        "memory_over_seeds.csv": memory.memory_over_seeds_table(
-            pieces, shuffled, runs.settings_without_seed(entries)
+        "visits.parquet": visits,
+        "shifts.csv": measures.shift_map(recall),
+        "neighbours.csv": measures.neighbours(recall),
+        "memory.csv": memory.memory_table(
+            pieces, visits=visits, controls=shuffled, settings=runs.settings_without_seed(entries)
         ),
         "lag.parquet": lag,
         "lag_fits.csv": memory.lag_fits_table(lag),
-        "returns.parquet": measures.returns(recall),
     }
 
 

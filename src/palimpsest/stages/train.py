@@ -22,6 +22,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from palimpsest.core.artifacts import base_checkpoint, questions
 from palimpsest.core.checkpoints import folder_name, steps_to_keep
 from palimpsest.core.course import LOG_COLUMNS, NAN, Course, Progress, Trainee, restore, state
 from palimpsest.core.ewc import Anchor
@@ -143,11 +144,7 @@ def _before(folder: Path, *, base_step: int | str) -> Before:
 
 def base_weights(folder: Path, *, base_step: int | str) -> Path:
     """Return the folder of the weights that a run starts from."""
-    base = json.loads((folder / "base.json").read_text("utf-8"))
-    folders = {checkpoint["step"]: checkpoint["folder"] for checkpoint in base["checkpoints"]}
-    if base_step != "final" and base_step not in folders:
-        raise Fault(f"base_step: {base_step}; the base keeps {sorted(folders)} and final")
-    return folder / (base["final"] if base_step == "final" else folders[base_step])
+    return base_checkpoint(folder, base_step).folder
 
 
 def stream_of(spec: Spec, inputs: Inputs, *, config: Any) -> Stream:
@@ -179,14 +176,7 @@ def _difficulty(inputs: Inputs, role: str) -> np.ndarray | None:
 
 
 def _questions(inputs: Inputs) -> list[Question]:
-    if "questions" not in inputs:
-        return []
-    table = pd.read_parquet(inputs["questions"] / "questions.parquet")
-    columns = zip(table.question_ids, table.answer, table.answer_ids, strict=True)
-    return [
-        Question(tuple(map(int, question_ids)), answer, tuple(map(int, answer_ids)))
-        for question_ids, answer, answer_ids in columns
-    ]
+    return questions(inputs.get("questions"))
 
 
 def _course(spec: Spec, inputs: Inputs, trainee: Trainee, stream: Stream) -> Course:
@@ -247,12 +237,12 @@ def _asker(
     """Return what asks the model all questions and gives the share of exact answers."""
     if stops.accuracy is None:
         return lambda: NAN
-    questions = _questions(inputs)
-    if not questions:
+    asked = _questions(inputs)
+    if not asked:
         raise Fault("stop.accuracy: the phase has no questions to ask; give the run a file of them")
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
     return lambda: share_correct(
-        model, questions, decode=tokenizer.decode, end_token=model.config.eos_token_id
+        model, asked, decode=tokenizer.decode, end_token=model.config.eos_token_id
     )
 
 

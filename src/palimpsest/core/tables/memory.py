@@ -17,40 +17,56 @@ FIT_COLUMNS = [
 ]
 
 
-def memory_table(pieces: pd.DataFrame, controls: dict[str, str]) -> pd.DataFrame:
+def memory_table(
+    pieces: pd.DataFrame,
+    *,
+    visits: pd.DataFrame,
+    controls: dict[str, str],
+    settings: dict[str, str],
+) -> pd.DataFrame:
     """Return the order memory of each run that saw pieces; control_run is empty without one.
 
-    pieces: run, position_rank, F_before, F_after; controls: run → its run in shuffled order.
+    pieces: run, position_rank, F_before, F_after; visits: what `measures.visits_table` returned;
+    controls: run → its run in shuffled order; settings: run → what its seeds share.
     """
     series = _series(pieces)
+    left_out = pieces.groupby("run", observed=True).loss_end_nats.agg(lambda x: x.isna().sum())
     rows = []
     for run, (after, before) in series.items():
         control = controls.get(run, "")
         against = series[control][0] if control in series else None
         row = memory(F_after=after, F_before=before, control=against)
-        rows.append({"run": run, "control_run": control if control in series else ""} | row)
-    return pd.DataFrame(rows)
+        head = {"run": run, "control_run": control if control in series else ""}
+        rows.append(head | row | {"n_pieces_left_out": int(left_out[run])})
+    table = pd.DataFrame(rows, columns=None if rows else ["run"])
+    table = table.merge(_over_seeds(series, controls, settings), on="run", how="left")
+    return table.merge(_coming_back(visits), on="run", how="left")
 
 
-def memory_over_seeds_table(
-    pieces: pd.DataFrame, controls: dict[str, str], settings: dict[str, str]
+def _coming_back(visits: pd.DataFrame) -> pd.DataFrame:
+    """Return each run's means over the visits that another one follows."""
+    again = visits.dropna(subset=["F_between"]).groupby("run", observed=True)
+    means = again[["F_between", "anticipation_nats", "recovery"]].mean()
+    return means.assign(n_returns=again.size()).reset_index().astype({"run": str})
+
+
+def _over_seeds(
+    series: dict[str, tuple[np.ndarray, np.ndarray]],
+    controls: dict[str, str],
+    settings: dict[str, str],
 ) -> pd.DataFrame:
-    """Return the order memory of each setting over its seeds; `run` is the first of its runs.
-
-    settings: run → what its seeds share.
-    """
-    series = _series(pieces)
+    """Return for each controlled run the order memory of its setting over all its seeds."""
     groups: dict[str, list[str]] = {}
     for run in sorted(controls):
         if run in series and controls[run] in series:
             groups.setdefault(settings[run], []).append(run)
-    rows = [
-        {"run": members[0]}
-        | order_memory_over_seeds([(series[run][0], series[controls[run]][0]) for run in members])
-        for members in groups.values()
-    ]
-    columns = ["run", "n_seeds", "order_memory", "low", "high"]
-    return pd.DataFrame(rows, columns=columns).sort_values("run", ignore_index=True)
+    rows = []
+    for members in groups.values():
+        pairs = [(series[run][0], series[controls[run]][0]) for run in members]
+        found = order_memory_over_seeds(pairs)
+        rows += [{"run": run} | found for run in members]
+    table = pd.DataFrame(rows, columns=["run", "n_seeds", "order_memory", "low", "high"])
+    return table.rename(columns={name: f"seeds_{name}" for name in ("order_memory", "low", "high")})
 
 
 def lag_fits_table(lag: pd.DataFrame) -> pd.DataFrame:

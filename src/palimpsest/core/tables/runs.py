@@ -21,6 +21,8 @@ RUN_COLUMNS = [
     *("epochs", "n_phases", "n_steps", "n_new_tokens", "n_replay_tokens", "stop_reason"),
     *("loss_new_base_nats", "loss_new_nats", "learning_nats", "train_learning_nats"),
     *("loss_original_base_nats", "loss_original_nats", "forgetting_nats"),
+    *("bits_per_byte_new_base", "bits_per_byte_new"),
+    *("bits_per_byte_original_base", "bits_per_byte_original"),
     *("forgetting_against_control_nats", "forgetting_per_nat", "mad_drift", "relative_drift"),
     *("kl_new_nats", "kl_original_nats", "sum_learning_rate", "sum_update_norm"),
     *("sum_decrease", "share_beyond_edge", "method", "method_strength"),
@@ -157,16 +159,21 @@ def _training(steps: pd.DataFrame) -> pd.DataFrame:
 
 
 def _losses(held_out: pd.DataFrame) -> pd.DataFrame:
-    """Return both corpora's mean loss per token, domains by their tokens, at θ₀ and at the end."""
-    nats = (held_out.loss_nats * held_out.n_tokens).rename("nats")
-    keys = [held_out[name] for name in ("run", "corpus", "checkpoint_step")]
-    sums = pd.concat([nats, held_out.n_tokens], axis=1).groupby(keys).sum()
-    losses = (sums.nats / sums.n_tokens).rename("loss").reset_index()
+    """Return both corpora's mean loss per token and byte over all domains, at θ₀ and at the end."""
+    nats = held_out.loss_nats * held_out.n_tokens
+    n_bytes = nats / np.log(2) / held_out.bits_per_byte
+    amounts = pd.DataFrame({"nats": nats, "n_tokens": held_out.n_tokens, "n_bytes": n_bytes})
+    sums = amounts.groupby([held_out[name] for name in ("run", "corpus", "checkpoint_step")]).sum()
+    means = pd.DataFrame(
+        {"loss": sums.nats / sums.n_tokens, "bits": sums.nats / np.log(2) / sums.n_bytes}
+    ).reset_index()
     columns = {}
-    for corpus, rows in losses.groupby("corpus"):
-        by_run = rows.groupby("run").loss
-        columns[f"loss_{corpus}_base_nats"] = by_run.first()
-        columns[f"loss_{corpus}_nats"] = by_run.last()
+    for corpus, rows in means.groupby("corpus"):
+        by_run = rows.groupby("run")
+        columns[f"loss_{corpus}_base_nats"] = by_run.loss.first()
+        columns[f"loss_{corpus}_nats"] = by_run.loss.last()
+        columns[f"bits_per_byte_{corpus}_base"] = by_run.bits.first()
+        columns[f"bits_per_byte_{corpus}"] = by_run.bits.last()
     return pd.DataFrame(columns)
 
 

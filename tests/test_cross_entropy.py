@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import Gemma2Config, Gemma2ForCausalLM, GPT2Config, GPT2LMHeadModel
+
+from palimpsest.core import cross_entropy as ours
+from palimpsest.core.models import new_neox
+
+
+def inputs(*, bias: bool) -> tuple[torch.Tensor, torch.nn.Linear, torch.Tensor]:
+    random = torch.Generator().manual_seed(0)
+    head = torch.nn.Linear(6, 40, bias=bias)
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.copy_(3 * torch.randn(parameter.shape, generator=random))
+    targets = torch.randint(0, 40, (50,), generator=random)
+    targets[::7] = -100
+    return torch.randn(50, 6, generator=random), head, targets
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_losses_and_gradients_are_torchs_own(bias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ours.LOGITS_AT_A_TIME, "cpu", 40 * 8)  # eight positions at a time
+    hidden, head, targets = inputs(bias=bias)
+    weights = torch.linspace(0.1, 2, 50)
+    leaves = [hidden.requires_grad_(), *head.parameters()]
+    nats = ours.target_nats(hidden, head, targets)
+    gradients = torch.autograd.grad(weights @ nats, leaves)
+    theirs = cross_entropy(head(hidden), targets, ignore_index=-100, reduction="none")
+    torch.testing.assert_close(nats, theirs, rtol=1e-6, atol=1e-6)
+    for mine, expected in zip(
+        gradients, torch.autograd.grad(weights @ theirs, leaves), strict=True
+    ):
+        torch.testing.assert_close(mine, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_logits_beyond_the_range_of_exp_keep_their_loss() -> None:
+    head = torch.nn.Linear(1, 3, bias=False)
+    with torch.no_grad():
+        head.weight.copy_(torch.tensor([[300.0], [200.0], [-300.0]]))
+    nats = ours.target_nats(torch.ones(3, 1), head, torch.tensor([0, 1, 2]))
+    assert nats.tolist() == [0.0, 100.0, 600.0]
+
+
+def test_a_head_counts_as_the_last_word_only_where_it_is() -> None:
+    neox: Any = new_neox(hidden_size=8, layers=1, heads=2, vocab_size=20, context_length=8, seed=0)
+    assert ours.linear_head(neox) is neox.lm_head
+    tied = GPT2LMHeadModel(GPT2Config(vocab_size=20, n_embd=8, n_layer=1, n_head=2)).eval()
+    assert ours.linear_head(tied) is tied.lm_head
+    small = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "head_dim": 4}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 20}
+    capped = Gemma2ForCausalLM(Gemma2Config(**small, **heads, pad_token_id=0)).eval()
+    assert ours.linear_head(capped) is None
+    assert ours.linear_head(torch.nn.Linear(2, 2)) is None
