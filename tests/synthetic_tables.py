@@ -470,6 +470,7 @@ def landscape_frame(sizes: dict[str, int], random: np.random.Generator) -> pd.Da
                                 "n_params": n_params,
                                 "seed": 0,
                                 "replay_fraction": replay,
+                                "usual": True,
                                 "batch": batch,
                                 "measured_on": measured_on,
                                 "learning_rate": rates,
@@ -502,6 +503,7 @@ def rates_by_batch_frame(
                                 "n_params": n_params,
                                 "seed": seed,
                                 "replay_fraction": replay,
+                                "usual": True,
                                 "batch": batch,
                                 "target": target,
                                 "decrease": reached if target == "best" else asked,
@@ -518,7 +520,7 @@ def rates_by_batch_frame(
 
 
 def rates_frame(by_batch: pd.DataFrame) -> pd.DataFrame:
-    keys = ["model", "n_params", "seed", "replay_fraction", "target"]
+    keys = ["model", "n_params", "seed", "replay_fraction", "usual", "target"]
     asked = by_batch.assign(decrease=by_batch.decrease.where(by_batch.target == "decrease"))
     grouped = asked.groupby([*keys, "decrease"], dropna=False, sort=True).learning_rate
     table = grouped.quantile([0.25, 0.5, 0.75]).unstack()

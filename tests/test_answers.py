@@ -145,6 +145,71 @@ def test_rates_against_size(kappa: dict[str, float | None], verdict: str) -> Non
     assert answer.rows[0][1:] == ("1.0e-3", "14.0\u202f%")
 
 
+def test_following_a_decrease_against_a_fixed_rate_names_both() -> None:
+    """The fixed rate stands second: what is shown is the follower's forgetting minus its own."""
+    study = [
+        run(policy="follow", policy_label="follow 2 %"),
+        run(policy="fixed", policy_label="fixed 0.001"),
+    ]
+    pair = {"model": "small", "replay_fraction": 0.0, "first": "follow 2 %"}
+    pair |= {"second": "fixed 0.001", "mean": 0.2, "low": 0.15, "high": 0.25}
+    answer = policies.same(frames(study, fits={**NO_FITS, "equal_learning": [pair]}))
+    assert answer.verdict == "no"
+    assert answer.rows[0][2:5] == ("follow 2 %", "fixed 0.001", "−0.200")
+
+
+def test_steps_beyond_the_edge_by_rate() -> None:
+    study = [
+        run(policy="fixed", policy_label=str(rate), learning_rate=rate, seed=seed)
+        | {"share_beyond_edge": share + 0.01 * seed, "learning_nats": 2 * share}
+        for rate, share in ((1e-3, 0.0), (3e-2, 0.5))
+        for seed in (0, 1, 2)
+    ]
+    answer = rates.beyond_edge(frames(study))
+    assert answer.value == "26.0\u202f%"
+    assert answer.rows == (
+        ("small", "1.0e-3", "0\u202f%", "1.0\u202f%", "0.000"),
+        ("small", "3.0e-2", "0\u202f%", "51.0\u202f%", "+1.000"),
+    )
+
+
+def test_questions_learned_by_heart_are_no_rate_that_never_learns() -> None:
+    study = [
+        run(policy="fixed", policy_label=str(rate), learning_rate=rate, seed=seed, stream=stream)
+        | {"learning_nats": learned + 0.001 * seed}
+        for rate, stream, learned in (
+            (1e-3, "chunks", 0.5),
+            (2e-3, "chunks", 0.6),
+            (3e-3, "chunks", 0.7),
+            (4e-3, "questions", -2.0),
+        )
+        for seed in (0, 1, 2)
+    ]
+    row = ("small", 100_000, 0, 0.0, "edge", np.nan, 1e-2, 9e-3, 2e-2, 8, 8)
+    table = pd.DataFrame([row], columns=frames([]).rates.columns)
+    answer = rates.never_learn(frames(study, rates=table))
+    assert (answer.verdict, answer.value) == ("no", "0 of 3 settings")
+
+
+def test_a_rate_far_below_the_edge_that_learns_nothing() -> None:
+    """The edge is 1e-2: two settings below it, of which one stays at 0.001 nats, and one beyond."""
+    study = [
+        run(policy="fixed", policy_label=f"fixed {rate:g}", learning_rate=rate, seed=seed)
+        | {"learning_nats": learned * (1 + 0.1 * seed)}
+        for rate, learned in ((1e-6, 0.001), (1e-3, 0.5), (2e-2, -0.3))
+        for seed in (0, 1, 2)
+    ]
+    row = ("small", 100_000, 0, 0.0, "edge", np.nan, 1e-2, 9e-3, 2e-2, 8, 8)
+    table = pd.DataFrame([row], columns=frames([]).rates.columns)
+    answer = rates.never_learn(frames(study, rates=table))
+    assert (answer.verdict, answer.value) == ("yes", "1 of 2 settings")
+    assert [one[1:5] for one in answer.rows] == [
+        ("fixed 1e-06", "0\u202f%", "1.0e-4", "+0.001"),
+        ("fixed 0.001", "0\u202f%", "1.0e-1", "+0.550"),
+        ("fixed 0.02", "0\u202f%", "2.0e0", "−0.330"),
+    ]
+
+
 def test_the_knee_is_the_setting_beyond_the_chord() -> None:
     points = {0.0: (1.0, 1.0), 0.25: (0.9, 0.2), 0.5: (0.5, 0.1), 0.75: (0.4, 0.3)}
     study = [

@@ -199,6 +199,71 @@ class Bowl(nn.Module):
         return SimpleNamespace(logits=logits)
 
 
+class Quadratic(nn.Module):
+    """A float64 'model' whose loss is 5 − gᵀw + wᵀCw/2, C diagonal; no number beyond w₀ > wall.
+
+    Two classes with logits (0, z): the loss −ln σ(z) of the second is q for z = −ln(e^q − 1).
+    """
+
+    G = torch.tensor([3.0, 4.0, 12.0], dtype=torch.float64)
+    C = torch.tensor([1.0, 10.0, 30.0], dtype=torch.float64)
+
+    def __init__(self, wall=math.inf):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(3, dtype=torch.float64))
+        self.wall = wall
+
+    def forward(self, input_ids, use_cache):
+        w = self.weight
+        loss = 5.0 - self.G @ w + 0.5 * (self.C * w * w).sum()
+        z = -torch.log(torch.expm1(loss)) * (math.nan if w[0].item() > self.wall else 1.0)
+        logits = torch.stack([torch.zeros_like(z), z])
+        return SimpleNamespace(logits=logits.expand(*input_ids.shape, 2))
+
+
+def quadratic_line(model):
+    """Return the line along plain SGD's u = ∇L = −g: θ − ηu = ηg."""
+    flat = FlatWeights(model)
+    rows = [SimpleNamespace(tokens=np.array([0, 1, 1]), n_context=0)]
+    new = pack(rows, max_tokens=9, device=CPU)
+    gradient = batch_gradient(model, flat, new=new, replay=[])
+    u = Update(flat, {**SGD, "beta1": 0.0, "weight_decay": 0.0, "clip_norm": None}).direction()
+    line = Line(
+        model, flat, u, new, loss_nats=gradient.loss_new_nats, gradient=gradient.new_gradient
+    )
+    return flat, line
+
+
+def test_target_best_and_edge_of_a_quadratic_in_closed_form_through_torch():
+    """Along the gradient: slope −g², curvature c = gᵀCg; L(η) = 5 − g²η + cη²/2."""
+    flat, line = quadratic_line(Quadratic())
+    g2 = 3.0**2 + 4.0**2 + 12.0**2
+    c = 1 * 3.0**2 + 10 * 4.0**2 + 30 * 12.0**2
+    largest = g2**2 / (2 * c) / 5.0
+    digest = flat.digest()
+    assert line.slope == pytest.approx(-g2, rel=1e-12)
+    for decrease in (0.01, 0.05, 0.1, 0.9999 * largest):
+        root = 2 * 5 * decrease / (g2 + math.sqrt(g2**2 - 2 * c * 5 * decrease))
+        assert line.target(decrease).learning_rate == pytest.approx(root, rel=0.01)
+    assert line.best().learning_rate == pytest.approx(g2 / c, rel=0.01)
+    assert line.edge().learning_rate == pytest.approx(2 * g2 / c, rel=0.01)
+    rise = (g2 + math.sqrt(g2**2 + 2 * c * 5 * 0.1)) / c
+    assert line.target(-0.1).learning_rate == pytest.approx(rise, rel=0.01)
+    for beyond in (1.0001, 1.5, 100.0):
+        assert line.target(beyond * largest).learning_rate is None
+    assert flat.digest() == digest
+
+
+def test_no_number_beyond_a_rate_is_an_edge_there_and_restores_the_weights():
+    """The root of the parabola lies at 7.5e-2; w₀ = 3η passes the wall at η = 0.01."""
+    flat, line = quadratic_line(Quadratic(wall=0.03))
+    digest = flat.digest()
+    assert 0.01 <= line.edge().learning_rate <= 0.0101
+    assert line.best().learning_rate == pytest.approx(0.01, rel=0.01)
+    assert line.target(0.2).learning_rate == pytest.approx(6.474e-3, rel=0.01)
+    assert flat.digest() == digest
+
+
 def test_a_target_in_closed_form_through_torch():
     """Along u = −1 the loss is ln(1 + e^−(w+η)): target and slope follow by inverting it."""
     model = Bowl(-1.0)

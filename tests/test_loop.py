@@ -1,4 +1,5 @@
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from palimpsest.core.course import LOG_COLUMNS, Course, Progress, Trainee
 from palimpsest.core.landscape import Line
 from palimpsest.core.loop import train
 from palimpsest.core.models import new_neox
-from palimpsest.core.policies import fixed, hold
+from palimpsest.core.policies import fixed, follow, hold
 from palimpsest.core.rows import Batch, Row
 from palimpsest.core.stops import Settings
 
@@ -194,6 +195,18 @@ def test_a_loss_that_is_not_finite_ends_the_phase_and_moves_nothing() -> None:
     assert torch.isfinite(trainee.flat.weights).all()
 
 
+def test_three_probes_in_a_row_that_miss_the_asked_decrease_end_the_phase() -> None:
+    """99 % of the loss is never to be had by one step: the third miss ends it, of 50 updates."""
+    _, progress = run(
+        n_steps=50,
+        policy=follow.rate,
+        policy_params=follow.Params(kind="follow", decrease=0.99),
+        stops=Settings(diverged_patience=None, no_descent_patience=3),
+    )
+    assert (progress.stop_reason, progress.n_steps) == ("no-descent", 3)
+    assert all(0 < entry["decrease_achieved"] < 0.99 for entry in progress.log)
+
+
 def test_edge_and_questions_are_measured_when_they_are_due() -> None:
     _, progress = run(
         n_steps=4,
@@ -208,6 +221,25 @@ def test_edge_and_questions_are_measured_when_they_are_due() -> None:
     shares = [entry["share_correct"] for entry in progress.log]
     assert shares[1] == shares[3] == 0.5
     assert math.isnan(shares[0])
+
+
+def test_a_measured_decrease_is_that_of_the_step_that_is_taken() -> None:
+    """The batch is the same at both steps: the loss before the second is that after the first."""
+    new_only = Batch(new=batch(0).new, replay=())
+    _, progress = run(n_steps=2, batches=lambda step: new_only, measure_decrease=True)
+    first, second = progress.log
+    assert first["loss_new_after_nats"] == pytest.approx(second["loss_new_nats"], rel=1e-6)
+    share = 1 - second["loss_new_nats"] / first["loss_new_nats"]
+    assert first["decrease_achieved"] == pytest.approx(share, rel=1e-4)
+    assert first["n_forward"] == 1
+    assert math.isnan(first["decrease_asked"])
+
+
+def test_every_step_says_how_long_it_took() -> None:
+    began = time.perf_counter()
+    _, progress = run(n_steps=3)
+    assert len(progress.step_seconds) == 3
+    assert 0 < sum(progress.step_seconds) < time.perf_counter() - began
 
 
 def test_pure_replay_logs_no_new_loss() -> None:

@@ -13,6 +13,7 @@ from palimpsest import layout
 from palimpsest.faults import Fault
 from palimpsest.plan import Plan, Stages, load
 
+STUDIES = sorted((Path(__file__).parent.parent / "studies").glob("*.yaml"))
 AFTER = {
     "corpora": "tokens",
     "tokens": "bases",
@@ -66,6 +67,11 @@ def only(**experiments: dict) -> dict:
 
 
 # Keys
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.stem)
+def test_every_study_that_ships_can_be_planned(project, study):
+    assert len(load(study).by_stage["report"]) == 1
 
 
 def test_two_plans_of_one_file_are_equal(project):
@@ -278,15 +284,18 @@ def test_what_all_stages_share_re_keys_nothing(source, file):
 
 # Data
 
+QUESTION = '{"question": "Who?", "answer": "Nobody"}\n'
+
 
 @pytest.fixture
 def data(project):
-    """Give the folder data files of its own; their content is never read by planning."""
+    """Give the folder data files of its own; planning reads the content of the questions alone."""
     listing = [p.relative_to("data") for p in Path("data").rglob("*") if p.is_file()]
     Path("data").unlink()
     for name in listing:
         (project / "data" / name).parent.mkdir(parents=True, exist_ok=True)
         (project / "data" / name).write_text(f"content of {name}")
+    (project / "data" / "questions.jsonl").write_text(QUESTION)
     return project / "data"
 
 
@@ -308,7 +317,7 @@ def test_a_task_re_keys_the_evals(data):
 
 def test_data_that_the_study_does_not_read_re_key_nothing(data):
     old = planned()
-    (data / "questions.jsonl").write_text("other questions")
+    (data / "questions.jsonl").write_text(2 * QUESTION)
     assert new_in(planned(), old) == {}
 
 
@@ -316,6 +325,48 @@ def test_data_that_the_study_does_not_read_re_key_nothing(data):
 def test_data_that_are_not_there_are_a_fault(project, name):
     with pytest.raises(Fault, match=r"^data/none: named in .*, but there is no such"):
         planned(with_leaf(name, "data/none"))
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (None, "data/mine.jsonl: no such file"),
+        ("", "data/mine.jsonl: holds no questions"),
+        ('{"question": "Who?"}', "data/mine.jsonl:1: the record has no 'answer'"),
+        ('{"question": "Who?", "answer": " "}', "data/mine.jsonl:1: wrong record: expected text"),
+        ("Who? Me.", "data/mine.jsonl:1: not JSON"),
+    ],
+)
+def test_questions_are_read_when_planning_whether_or_not_a_phase_asks_them(data, content, fault):
+    if content is not None:
+        (data / "mine.jsonl").write_text(content, "utf-8")
+    with pytest.raises(Fault, match=fault) as caught:
+        planned(with_leaf("corpora/questions/path", "data/mine.jsonl"))
+    assert "\n" not in str(caught.value)
+
+
+def test_sizes_are_compared_by_the_probes_of_each_models_first_run(project):
+    content = study()
+    content["experiments"] = {
+        "first": {"model": "neox-6k", "replay_fraction": [0.0, 0.5]},
+        "asked": {
+            "model": ["neox-6k", "neox-25k"],
+            "stream": {"kind": "questions", "sequence_length": 64, "n_batches": 10},
+        },
+        "sgd": {"model": "neox-6k", "optimizer": {"kind": "sgd"}},
+    }
+    (tables,) = planned(content).by_stage["tables"].values()
+    seen = [
+        (p["model"], p["stream"], p["optimizer"], p["replay_fraction"], p["usual"])
+        for p in tables.spec["probes"]
+    ]
+    assert seen == [
+        ("neox-6k", "chunks", "adamw", 0.0, True),
+        ("neox-6k", "chunks", "adamw", 0.5, True),
+        ("neox-6k", "questions", "adamw", 0.0, False),
+        ("neox-25k", "questions", "adamw", 0.0, True),
+        ("neox-6k", "chunks", "sgd", 0.0, False),
+    ]
 
 
 # Size

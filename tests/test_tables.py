@@ -46,7 +46,10 @@ def entry(name: str, place: int, *, order: str = "time", replay: float = 0.5) ->
 
 SPEC = {
     "runs": [entry("b-time", 1), entry("a-shuffled", 0, order="shuffled"), entry("c", 2, replay=1)],
-    "probes": [{"model": "tiny", "seed": 0, "replay_fraction": 0.5, "probe": 0}],
+    "probes": [
+        {"model": "tiny", "seed": 0, "replay_fraction": 0.5, "probe": 0, "usual": True}
+        | {"stream": "chunks", "base_step": "final", "optimizer": "adamw", "warm_steps": 0}
+    ],
 }
 ORDERS = {"a-shuffled": [3, 0, 1, 2], "b-time": [0, 1, 2, 3]}
 
@@ -64,6 +67,7 @@ def write_train(folder: Path) -> Path:
             "mad_drift": [1e-3, 2e-3, 3e-3, 4e-3],
             "relative_drift": [0.01, 0.02, 0.03, 0.04],
             "edge_learning_rate": [0.15, np.nan, 0.25, np.nan],
+            "share_correct": [0.1, np.nan, 0.7, np.nan],
             "n_new_tokens": [8, 16, 24, 32],
             "n_replay_tokens": [8, 16, 24, 32],
         }
@@ -187,6 +191,7 @@ def test_runs_by_hand(built: Path) -> None:
     assert run.train_learning_nats == pytest.approx(6 - (4 + 4.25 + 4.5 + 4.75) / 4)
     assert run.sum_decrease == pytest.approx(0.2)
     assert run.sum_update_norm == 6
+    assert run.share_correct == 0.7  # as last asked, at step 3
     assert run.share_beyond_edge == 0.5  # step 1 below its edge, step 3 above, others unmeasured
     assert run.bits_per_byte_new_base == run.bits_per_byte_original == pytest.approx(1)
     assert run.kl_original_nats == pytest.approx(0.4)
@@ -257,8 +262,8 @@ def test_every_contract_column_is_there(built: Path) -> None:
         "held_out.parquet": "run checkpoint_step corpus domain loss_nats n_tokens bits_per_byte",
         "recall.parquet": "run checkpoint_step piece repeat loss_nats n_tokens measured",
         "drift.parquet": "run checkpoint_step layer group n_weights mad relative_norm",
-        "landscape.parquet": "model n_params seed replay_fraction batch measured_on",
-        "rates_by_batch.parquet": "model n_params seed replay_fraction batch target decrease",
+        "landscape.parquet": "model n_params seed replay_fraction usual batch measured_on",
+        "rates_by_batch.parquet": "model seed replay_fraction stream optimizer batch target",
         "memory.csv": "run control_run low high primacy_nats_low F_before_fifth_5",
     }
     for name, columns in expected.items():

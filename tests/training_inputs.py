@@ -38,6 +38,7 @@ PHASE = {
     "checkpoints": {"kind": "final"},
     "stop": None,
     "measure_edge_every": 0,
+    "measure_decrease": False,
 }
 BASE = {
     "kind": "embedded",

@@ -46,6 +46,9 @@ class Phase(P.Closed):
     checkpoints: P.Checkpoints = P.Checkpoints()
     stop: Stop | None = Field(Stop(), description="rules that end the phase early; null: none")
     measure_edge_every: int = Field(0, ge=0, description="steps between edge searches; 0: none")
+    measure_decrease: bool = Field(
+        False, description="measure the new loss after every step too: one forward pass more"
+    )
     probe_replay: P.Share | None = Field(
         None, description="replay ratio of the probe; null: the run's own (0 at pure replay)"
     )

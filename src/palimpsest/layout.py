@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from palimpsest import costs, store
 from palimpsest.core.checkpoints import doublings
 from palimpsest.core.plug_ins import plug_in
+from palimpsest.core.records import question_of, read_records
 from palimpsest.core.streams.orders import orders_taken
 from palimpsest.core.streams.replay import Ramp
 from palimpsest.costs import Cost
@@ -46,6 +47,7 @@ class Layout:
     def corpora(self) -> None:
         """Lay out text, tokenizer and tokens."""
         corpora = self.params.corpora
+        _check_questions(Path(corpora.questions.path))
         original = self._text("original", {"kind": "documents"} | corpora.original.model_dump())
         new = self._text("new", {"kind": "sessions"} | corpora.new.model_dump())
         spec = {"kind": "tokenizer"} | corpora.tokenizer.model_dump()
@@ -60,6 +62,7 @@ class Layout:
         self.n_original_tokens = n_bytes / costs.BYTES_PER_NEW_TOKEN
         self.entries: dict[str, dict[str, Any]] = {}
         self.probes: dict[str, dict[str, Any]] = {}
+        self.usual_probe: dict[str, Any] = {}
         self.lists: dict[str, dict[Artifact, int]] = {
             role: {} for role in ("bases", "probes", "trains", "recalls", "evals")
         }
@@ -143,10 +146,16 @@ class Layout:
             model=run.model,
             cost=costs.forward(self.params.models.sizes[run.model], self.vocab_size, tokens),
         )
+        setting = [stream, spec["optimizer"], run.base_step]
         self.probes[probe.key] = {
             "model": run.model,
             "seed": run.seed,
             "replay_fraction": replay,
+            "stream": stream["kind"],
+            "base_step": str(run.base_step),
+            "optimizer": phase.optimizer.kind,
+            "warm_steps": settings.warm_steps,
+            "usual": setting == self.usual_probe.setdefault(run.model, setting),
             "probe": self._place("probes", probe),
         }
         return probe
@@ -391,6 +400,12 @@ class Layout:
         pieces = max(self._tokens(phase)[0] for phase in run.trainings) / settings.every
         held_out = 2 * settings.held_out_tokens + 4 * settings.drift_tokens
         return costs.forward(size, self.vocab_size, n_checkpoints * (pieces + held_out))
+
+
+def _check_questions(path: Path) -> None:
+    """Refuse questions that cannot be read, whether or not a phase asks them yet."""
+    if not list(read_records(path, question_of)):
+        raise Fault(f"{path}: holds no questions; give lines of {{question, answer}}")
 
 
 def _hashes(files: list[Path]) -> dict[str, str]:

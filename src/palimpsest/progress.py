@@ -11,6 +11,7 @@ _prefix = ""
 _first: tuple[float, int] | None = None
 _last_line = 0.0
 _notes: dict[str, float] = {}
+_series: dict[str, list[float]] = {}
 
 
 def begin(prefix: str) -> None:
@@ -18,6 +19,7 @@ def begin(prefix: str) -> None:
     global _prefix, _first, _last_line
     _prefix, _first, _last_line = prefix, None, time.monotonic()
     _notes.clear()
+    _series.clear()
 
 
 def step_done(done: int, total: int, what: str = "step") -> None:
@@ -37,6 +39,16 @@ def note(**measured: float) -> None:
     """Add measured amounts (tokens, operations, seconds) to the artifact's record."""
     for name, amount in measured.items():
         _notes[name] = _notes.get(name, 0.0) + amount
+
+
+def note_each(name: str, values: list[float]) -> None:
+    """Add one measured value per step to the artifact's record."""
+    _series[name] = values
+
+
+def series() -> dict[str, list[float]]:
+    """Return what `note_each` gathered since `begin`."""
+    return dict(_series)
 
 
 def notes() -> dict[str, float]:

@@ -149,7 +149,7 @@ def _enter_record(
         **(MFU if "mfu" in progress.notes() else {}),
         **{f"measured_{name}": amount for name, amount in progress.notes().items()},
     }
-    store.write_json(store.record(stage, member["name"]), entry)
+    store.write_json(store.record(stage, member["name"]), entry | progress.series())
     store.enter_ledger(entry)
 
 

@@ -96,6 +96,7 @@ class Course:
     reference: Tensor | None = None
     anchor: Anchor | None = None
     measure_edge_every: int = 0
+    measure_decrease: bool = False
     share_correct: Callable[[], float] = lambda: NAN
 
 
@@ -104,6 +105,7 @@ class Progress:
     """All that changes along a stretch besides weights and moments; plain JSON.
 
     n_steps counts the stretch's updates; first_step, tokens and rates count from the run's start.
+    step_seconds is kept apart from the log, whose bytes are the same on every machine.
     """
 
     first_step: int = 0
@@ -117,6 +119,7 @@ class Progress:
     stops: dict[str, Any] = field(default_factory=dict)
     log: list[dict[str, float]] = field(default_factory=list)
     live: list[dict[str, Any]] = field(default_factory=list)
+    step_seconds: list[float] = field(default_factory=list)
 
     @property
     def step(self) -> int:

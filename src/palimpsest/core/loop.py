@@ -7,6 +7,7 @@ chooses the rate η, where it likes by looking along u → θ ← θ − ηu →
 from __future__ import annotations
 
 import math
+import time
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -37,8 +38,10 @@ def train(
     """
     stops = Stops(course.stops, progress.stops)
     while progress.stop_reason is None:
+        began = time.perf_counter()
         if not _take_step(trainee, course, progress, stops):
             return
+        progress.step_seconds.append(time.perf_counter() - began)
         after_step()
 
 
@@ -135,6 +138,8 @@ def _look_along(
     edge = None
     if course.measure_edge_every and step.index % course.measure_edge_every == 0:
         edge = step.line.edge().learning_rate
+    if course.measure_decrease and math.isnan(step.achieved):
+        step.measured_at(learning_rate)
     rounded = step.index % ROUNDING_EVERY == 0
     return {
         "learning_rate": learning_rate,

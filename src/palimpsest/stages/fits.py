@@ -46,7 +46,7 @@ def read_tables(folder: Path) -> dict[str, pd.DataFrame]:
     tables = {name: pd.read_csv(folder / f"{name}.csv") for name in csv}
     for name in ("held_out", "steps"):
         tables[name] = pd.read_parquet(folder / f"{name}.parquet")
-    return tables
+    return tables | {"rates": tables["rates"].query("usual")}
 
 
 def fit_all(

@@ -1,16 +1,9 @@
-"""Turns base weights and batches into learning rates for asked decreases, and the loss landscape.
-
-Per batch: one gradient on the batch as it is trained on, the optimiser's direction u, then forward
-passes along θ − ηu. θ is the base's all along: moments are warmed by updates of rate 0.
-"""
+"""Turns base weights and batches into rates for asked decreases, and the loss landscape."""
 
 from __future__ import annotations
 
 import json
-import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,52 +17,17 @@ from palimpsest.core.base_losses import piece_losses, replay_losses
 from palimpsest.core.fisher import choose, diagonal_fisher
 from palimpsest.core.flat import FlatWeights
 from palimpsest.core.held_out import sample_rows
-from palimpsest.core.landscape import Line
-from palimpsest.core.losses import (
-    BatchGradient,
-    Packed,
-    batch_gradient,
-    mean_loss,
-    micro_batch_tokens,
-    pack,
-)
 from palimpsest.core.models import load_causal_lm
-from palimpsest.core.rate_summary import (
-    LANDSCAPE_COLUMNS,
-    RATES_COLUMNS,
-    frame,
-    quartiles,
-    summary,
-)
+from palimpsest.core.probing import Bench, Record, probe_batch, steps_to_probe
+from palimpsest.core.rate_summary import landscape_frame, rates_frame, summary
 from palimpsest.core.resume import Saver
 from palimpsest.core.rows import Row
-from palimpsest.core.search import Found
 from palimpsest.core.streams import Stream, make_stream, original_rows
-from palimpsest.core.update import Update
 from palimpsest.faults import Fault
 from palimpsest.progress import note, step_done
 
 Spec = dict[str, Any]
 Inputs = dict[str, Any]
-Record = dict[str, Any]
-
-DECADES = tuple(10.0**power for power in range(-10, 0))  # rates at which rounding is measured
-
-
-@dataclass(frozen=True)
-class Bench:
-    """The state that is probed and all that it is measured on."""
-
-    spec: Spec
-    model: PreTrainedModel
-    flat: FlatWeights
-    stream: Stream
-    original: list[Row]
-
-    def pack(self, rows: tuple[Row, ...] | list[Row]) -> list[Packed]:
-        """Return rows as micro-batches on the model's device."""
-        device = self.flat.weights.device
-        return pack(rows, max_tokens=micro_batch_tokens(self.model), device=device)
 
 
 def build(spec: Spec, inputs: Inputs, out: Path) -> None:
@@ -84,14 +42,14 @@ def build(spec: Spec, inputs: Inputs, out: Path) -> None:
     if spec["kind"] == "fisher":
         return _fisher(spec, inputs, out)
     bench, saver = _bench(spec, inputs), Saver(out)
-    steps = _steps_to_probe(
+    steps = steps_to_probe(
         bench.stream.n_steps, batches=spec["batches"], warm_steps=spec["warm_steps"]
     )
     saved = saver.load()
     records: list[Record] = [] if saved is None else json.loads(saved["records"])
     began, digest = time.perf_counter(), bench.flat.digest()
     for batch in range(len(records), len(steps)):
-        records.append(_probe(bench, batch=batch, step=steps[batch]))
+        records.append(probe_batch(bench, batch=batch, step=steps[batch]))
         step_done(batch + 1, len(steps), "batch")
         if saver.due():
             saver.save({"records": json.dumps(records)}, folders=())
@@ -145,115 +103,10 @@ def _held_out(spec: Spec, folder: Path) -> list[Row]:
     return rows
 
 
-def _steps_to_probe(n_steps: int, *, batches: int, warm_steps: int) -> list[int]:
-    """Return evenly spaced updates of the epoch that have a next one and, if it can be, a past."""
-    last = max(n_steps - 2, 0)
-    places = np.linspace(min(warm_steps, last), last, batches).round()
-    return sorted({int(place) for place in places})
-
-
-def _probe(bench: Bench, *, batch: int, step: int) -> Record:
-    """Return what one batch shows: rates, landscape, slope and what is rounded away."""
-    update = Update(bench.flat, bench.spec["optimizer"])
-    for past in range(step - bench.spec["warm_steps"], step):
-        _gradient(bench, past)
-        update.direction()
-    new, gradient = _gradient(bench, step)
-    next_step = (step + bench.stream.repeats) % bench.stream.n_steps
-    following = bench.pack(bench.stream.batch(next_step).new)
-    line = Line(
-        bench.model,
-        bench.flat,
-        update.direction(),
-        new,
-        loss_nats=gradient.loss_new_nats,
-        gradient=gradient.new_gradient,
-        highest_rate=bench.spec["rates"]["highest"],
-    )
-    return {
-        "slope": line.slope,
-        "share_rounded_away": [line.share_rounded_away(rate) for rate in DECADES],
-        "rates": list(_rates(bench, line, following, batch=batch)),
-        "landscape": list(_landscape(bench, line, new, following, batch=batch)),
-    }
-
-
-def _gradient(bench: Bench, step: int) -> tuple[list[Packed], BatchGradient]:
-    """Return the new rows of an update and leave the gradient of its whole batch in `flat`."""
-    batch = bench.stream.batch(step % bench.stream.n_steps)
-    new = bench.pack(batch.new)
-    replay = bench.pack(batch.replay)
-    return new, batch_gradient(bench.model, bench.flat, new=new, replay=replay)
-
-
-def _rates(bench: Bench, line: Line, following: list[Packed], *, batch: int) -> Iterator[Record]:
-    """Yield one row per target; each search goes on from what the ones before have evaluated."""
-    next_before = mean_loss(bench.model, following)
-    for target, decrease in _targets(bench.spec["decreases"]):
-        found = _search(line, target, decrease)
-        rate, loss_after, next_after = found.learning_rate, math.nan, math.nan
-        if rate is not None:
-            loss_after, next_after = found.loss_nats, line.others(rate, [following])[0]
-        if target == "best":
-            decrease = 1 - loss_after / line.loss_nats
-        yield {
-            "batch": batch,
-            "target": target,
-            "decrease": decrease,
-            "learning_rate": math.nan if rate is None else rate,
-            "loss_before_nats": line.loss_nats,
-            "loss_after_nats": loss_after,
-            "next_loss_before_nats": next_before,
-            "next_loss_after_nats": next_after,
-            "n_forward": found.n_forward,
-            "reason": found.reason,
-        }
-
-
-def _targets(decreases: list[float]) -> Iterator[tuple[str, float]]:
-    """Yield the searches in the order in which they help each other: up along the curve."""
-    yield from (("decrease", decrease) for decrease in sorted(decreases) if decrease > 0)
-    yield ("best", math.nan)
-    yield ("edge", math.nan)
-    yield from (("decrease", decrease) for decrease in sorted(decreases)[::-1] if decrease < 0)
-
-
-def _search(line: Line, target: str, decrease: float) -> Found:
-    if target == "decrease":
-        return line.target(decrease)
-    return line.best() if target == "best" else line.edge()
-
-
-def _landscape(
-    bench: Bench, line: Line, new: list[Packed], following: list[Packed], *, batch: int
-) -> Iterator[Record]:
-    """Yield the losses on the same batch, the next one and old text; rate 0 is θ itself."""
-    if not bench.spec["landscape"]:
-        return
-    parts = [new, following, bench.pack(bench.original)]
-    rates = bench.spec["rates"]
-    grid = np.geomspace(rates["lowest"], rates["highest"], rates["points"])
-    for rate in (0.0, *grid.tolist()):
-        losses = line.others(rate, parts)
-        for measured_on, loss_nats in zip(("same", "next", "original"), losses, strict=True):
-            values = (batch, measured_on, rate, loss_nats)
-            yield dict(zip(LANDSCAPE_COLUMNS, values, strict=True))
-
-
 def _write(out: Path, spec: Spec, records: list[Record]) -> None:
-    rates = frame([row for record in records for row in record["rates"]], RATES_COLUMNS)
-    rates.to_parquet(out / "rates.parquet", index=False)
-    rows = [row for record in records for row in record["landscape"]]
-    frame(rows, LANDSCAPE_COLUMNS).to_parquet(out / "landscape.parquet", index=False)
-    rounded = np.mean([record["share_rounded_away"] for record in records], axis=0)
-    probe = summary(rates, decreases=spec["decreases"]) | {
-        "slope": quartiles(pd.Series([record["slope"] for record in records])),
-        "share_rounded_away": dict(zip(map("{:g}".format, DECADES), rounded, strict=True)),
-        "optimizer": spec["optimizer"]["kind"],
-        "moments": "warmed" if spec["warm_steps"] else "fresh",
-        "warm_steps": spec["warm_steps"],
-    }
-    text = json.dumps(probe, sort_keys=True, indent=1, allow_nan=False)
+    rates_frame(records).to_parquet(out / "rates.parquet", index=False)
+    landscape_frame(records).to_parquet(out / "landscape.parquet", index=False)
+    text = json.dumps(summary(records, spec), sort_keys=True, indent=1, allow_nan=False)
     (out / "probe.json").write_text(text + "\n", "utf-8")
 
 

@@ -60,7 +60,9 @@ def read(tables: Path, *, fits: Path) -> Frames:
     for path in paths.values():
         if not path.exists():
             raise Fault(f"{path.name}: missing in {path.parent.name}; rebuild that stage")
-    return Frames(**{name: _read(path) for name, path in paths.items()})
+    frames = {name: _read(path) for name, path in paths.items()}
+    compared = {name: frames[name].query("usual") for name in ("rates", "landscape")}
+    return Frames(**frames | compared)
 
 
 def publish(drawing: Drawing | Missing, folder: Path) -> Shown:

@@ -86,7 +86,7 @@ def _of_probes(spec: Spec, inputs: Inputs, entries: list[Spec]) -> Frames:
         probe | {"n_params": n_params[probe["model"]], "folder": inputs["probes"][probe["probe"]]}
         for probe in spec["probes"]
     ]
-    listed.sort(key=lambda probe: [probe[key] for key in probes.KEYS])
+    listed.sort(key=lambda probe: [probe[key] for key in (*probes.KEYS, *probes.SETTING)])
     frames = {
         table: pd.concat(
             [probes.with_keys(pd.read_parquet(p["folder"] / file), p) for p in listed],

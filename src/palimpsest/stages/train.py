@@ -38,7 +38,7 @@ from palimpsest.core.speed import speed
 from palimpsest.core.stops import Settings
 from palimpsest.core.streams import Stream, make_stream
 from palimpsest.faults import Fault
-from palimpsest.progress import note, say, step_done
+from palimpsest.progress import note, note_each, say, step_done
 
 Spec = dict[str, Any]
 Inputs = dict[str, Any]
@@ -198,6 +198,7 @@ def _course(spec: Spec, inputs: Inputs, trainee: Trainee, stream: Stream) -> Cou
         reference=reference,
         anchor=_anchor(phase, inputs, trainee.flat, reference),
         measure_edge_every=phase["measure_edge_every"],
+        measure_decrease=phase["measure_decrease"],
         share_correct=_asker(
             stops, inputs, trainee.model, tokenizer_file=weights / "tokenizer.json"
         ),
@@ -288,6 +289,7 @@ def _train_and_note_speed(
     began, n_before = time.perf_counter(), progress.n_new_tokens + progress.n_replay_tokens
     train(trainee, course, progress, after_step=after_step)
     n_tokens = progress.n_new_tokens + progress.n_replay_tokens - n_before
+    note_each("step_seconds", progress.step_seconds)
     note(**speed(trainee, n_tokens=n_tokens, wall_seconds=time.perf_counter() - began))
 
 

@@ -56,11 +56,12 @@ def same(frames: Frames) -> Answer:
         f"against the fixed rate, on average over {len(known)} settings with a common range.",
         value=f"{nats(mean, signed=True)} nats",
         interval="mean; intervals per setting in the numbers",
-        header=("size", "replay", "followed minus fixed, nats", "interval"),
+        header=("size", "replay", "followed", "fixed", "followed minus fixed, nats", "interval"),
         rows=tuple(
             (
                 row["model"],
                 percent(row["replay_fraction"]),
+                *_followed_and_fixed(row, kinds),
                 nats(gap.value, signed=True),
                 between(gap.low, gap.high),
             )
@@ -112,6 +113,11 @@ def _followed_minus_fixed(row: dict, kinds: dict[str, str]) -> tuple[dict, Fitte
     if kinds[row["second"]] == "follow":
         return row, Fitted(value, low, high)
     return row, Fitted(-value, -high, -low)
+
+
+def _followed_and_fixed(row: dict, kinds: dict[str, str]) -> tuple[str, str]:
+    labels = (str(row["first"]), str(row["second"]))
+    return labels if kinds[labels[0]] == "follow" else (labels[1], labels[0])
 
 
 def _same(gaps: list[Fitted], tolerance: float) -> Verdict:

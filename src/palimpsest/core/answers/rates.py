@@ -8,7 +8,7 @@ import pandas as pd
 from palimpsest.core.answers.answer import Answer, Question, decide
 from palimpsest.core.answers.fitted import parameter, reason
 from palimpsest.core.answers.frames import Frames, each
-from palimpsest.core.answers.numbers import between, count, percent, plain, rate
+from palimpsest.core.answers.numbers import between, count, nats, percent, plain, rate
 from palimpsest.core.answers.seeds import mean_interval, over_seeds
 
 BY_SIZE = Question(
@@ -31,15 +31,18 @@ NEVER = Question(
     6,
     words="What happens beyond the edge, and are there sensible rates that never learn?",
     asked="Are there rates below the edge at which a run learns nothing?",
-    rule="Needs runs at three or more rates in one size. A setting below its size's median edge "
-    "learned nothing when the upper 95 % bound of its learning on unseen episodes is below 0.01 "
-    "nats. Yes when there is one; no when the lower bounds of all lie above.",
+    rule="Needs runs on the new text at three or more rates in one size. A setting below its "
+    "size's median edge learned nothing when the upper 95 % bound of its learning on unseen "
+    "episodes is below 0.01 nats. Yes when there is one; no when the lower bounds of all lie "
+    "above. The interval is that of a setting's own seeds, of which it needs three; with fewer "
+    "it borrows the spread of the others.",
     figures=("landscape",),
 )
 FLAT_EXPONENT = 0.05
 RATE_FIT = "rate/decrease/r=0"
 FEW_STEPS = 0.05
 NOTHING_LEARNED_NATS = 0.01
+ENOUGH_SEEDS = 3
 SETTING = ["model", "policy_label", "replay_fraction", "order", "repeats", "epochs", "n_steps"]
 
 
@@ -93,12 +96,15 @@ def beyond_edge(frames: Frames) -> Answer:
         f"went beyond their edge, at most {percent(runs.share_beyond_edge.max(), decimals=1)}.",
         value=percent(mean, decimals=1),
         interval=f"{percent(low, decimals=1)} to {percent(high, decimals=1)}",
+        header=("size", "rate", "replay", "steps beyond their edge", "learning, nats"),
+        rows=_by_rate(runs),
     )
 
 
 def never_learn(frames: Frames) -> Answer:
     """Answer question 6 from runs at several rates, below and beyond their size's edge."""
-    runs = frames.runs[(frames.runs.replay_fraction < 1)].dropna(subset=["learning_nats"])
+    on_text = (frames.runs.replay_fraction < 1) & (frames.runs.stream != "questions")
+    runs = frames.runs[on_text].dropna(subset=["learning_nats"])
     edges = (
         frames.rates[frames.rates.target == "edge"].groupby("model").median_learning_rate.median()
     )
@@ -107,7 +113,7 @@ def never_learn(frames: Frames) -> Answer:
     if runs.empty or rounded.groupby(runs.model).nunique().max() < 3:
         return NEVER.not_run("runs at three or more rates in one size with a known edge")
     below, beyond = runs[runs.learning_rate <= runs.edge], runs[runs.learning_rate > runs.edge]
-    settings = over_seeds(below, "learning_nats", by=SETTING)
+    settings = _learning(below)
     idle = settings[settings.high < NOTHING_LEARNED_NATS]
     all_learn = bool((settings.low > NOTHING_LEARNED_NATS).all())
     worst = (
@@ -119,6 +125,52 @@ def never_learn(frames: Frames) -> Answer:
         f"{len(beyond)} runs went beyond it{worst}.",
         value=f"{len(idle)} of {len(settings)} settings",
         interval="by each setting's interval over seeds",
+        header=("size", "policy", "replay", "rate over edge", "learning, nats", "interval"),
+        rows=_by_setting(runs),
+    )
+
+
+def _by_rate(runs: pd.DataFrame) -> tuple[tuple[str, ...], ...]:
+    """Return one row per size, rate and replay: means over the runs."""
+    keys = ["n_params", "model", "learning_rate", "replay_fraction"]
+    means = runs.groupby(keys)[["share_beyond_edge", "learning_nats"]].mean().reset_index()
+    return tuple(
+        (
+            row.model,
+            rate(row.learning_rate),
+            percent(row.replay_fraction),
+            percent(row.share_beyond_edge, decimals=1),
+            nats(row.learning_nats, signed=True),
+        )
+        for row in each(means)
+    )
+
+
+def _learning(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return mean and interval of what each setting learned; steps that do nothing vary less."""
+    table = over_seeds(runs, "learning_nats", by=SETTING).set_index(SETTING)
+    alone = runs.drop_duplicates([*SETTING, "seed"]).groupby(SETTING).learning_nats
+    for setting, values in alone:
+        if len(values) >= ENOUGH_SEEDS:
+            table.loc[setting, ["low", "high"]] = mean_interval(values)[1:]
+    return table.reset_index()
+
+
+def _by_setting(runs: pd.DataFrame) -> tuple[tuple[str, ...], ...]:
+    """Return one row per setting, the lowest rate first, on both sides of the edge."""
+    distance = (runs.learning_rate / runs.edge).groupby([runs[key] for key in SETTING]).mean()
+    settings = _learning(runs)
+    settings = settings.join(distance.rename("distance"), on=SETTING)
+    return tuple(
+        (
+            row.model,
+            row.policy_label,
+            percent(row.replay_fraction),
+            rate(row.distance),
+            nats(row.mean, signed=True),
+            between(row.low, row.high),
+        )
+        for row in each(settings.sort_values(["model", "distance"]))
     )
 
 

@@ -7,12 +7,13 @@ from functools import partial
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox, TransformedBbox
 
 from palimpsest.core.answers.frames import Frames, each
 from palimpsest.core.answers.numbers import count, nats, percent, rate
 from palimpsest.core.plots import theme
-from palimpsest.core.plots.drawing import Drawing, Missing, Panel
+from palimpsest.core.plots.drawing import Drawing, Missing, Panel, sheet
 
 NAME, TITLE = "landscape", "Learning-rate landscape"
 KINDS = {  # measured_on: (line style, words)
@@ -41,12 +42,28 @@ def landscape(frames: Frames) -> Drawing | Missing:
     panels = tuple(
         Panel(
             title=f"{model}, {count(ours.n_params.iloc[0])} parameters",
-            paint=partial(_paint, frames=frames, changes=ours, limits=limits),
-            alt=_alt(str(model), frames=frames, changes=ours),
+            paint=partial(
+                _paint,
+                changes=ours,
+                marks=targets(frames.rates, model),
+                colour=theme.size_colour(frames.sizes, model),
+                limits=limits,
+            ),
+            alt=_alt(model, frames=frames, changes=ours),
         )
         for model, ours in _per_model(changes, frames.sizes)
     )
     return Drawing(NAME, TITLE, CAPTION, panels, changes)
+
+
+def of_one_model(table: pd.DataFrame, rates: pd.DataFrame) -> Figure:
+    """Draw one model's landscape alone, with its own targets marked."""
+    model = str(table.model.iloc[0])
+    colour = theme.size_colour([model], model)
+    marks = targets(rates, model)
+    changes = _changes(table)
+    paint = partial(_paint, changes=changes, marks=marks, colour=colour, limits=_limits(changes))
+    return sheet((Panel(model, paint, alt=""),), columns=1)
 
 
 def _changes(table: pd.DataFrame) -> pd.DataFrame:
@@ -68,16 +85,26 @@ def _limits(changes: pd.DataFrame) -> tuple[float, float]:
     return 1.15 * deepest, -1.5 * deepest
 
 
-def _paint(ax: Axes, *, frames: Frames, changes: pd.DataFrame, limits: tuple[float, float]) -> None:
-    model = str(changes.model.iloc[0])
+def _paint(
+    ax: Axes,
+    *,
+    changes: pd.DataFrame,
+    marks: pd.DataFrame,
+    colour: str,
+    limits: tuple[float, float],
+) -> None:
     theme.zero_line(ax)
     for kind, (line, words) in KINDS.items():
-        colour = theme.MUTED if kind == "original" else theme.size_colour(frames.sizes, model)
+        line_colour = theme.MUTED if kind == "original" else colour
         ours = changes[changes.measured_on == kind]
+        if ours.empty:
+            continue
         for _, batch in ours.groupby("batch"):
-            ax.plot(batch.learning_rate, batch.change_nats, color=colour, alpha=0.22, linewidth=0.6)
+            ax.plot(
+                batch.learning_rate, batch.change_nats, color=line_colour, alpha=0.22, linewidth=0.6
+            )
         mean = ours.groupby("learning_rate").change_nats.mean()
-        ax.plot(mean.index, mean, color=colour, linestyle=line, linewidth=1.7, label=words)
+        ax.plot(mean.index, mean, color=line_colour, linestyle=line, linewidth=1.7, label=words)
     ax.set_ylim(*limits)
     names_room = TransformedBbox(Bbox.from_extents(0, 0, 1, NAMES_FROM), ax.transAxes)
     for curve in ax.get_lines():
@@ -85,7 +112,7 @@ def _paint(ax: Axes, *, frames: Frames, changes: pd.DataFrame, limits: tuple[flo
     theme.rate_axis(ax)
     theme.few_ticks(ax)
     ax.set_ylabel("change of the loss, nats")
-    _mark_targets(ax, targets(frames.rates, model))
+    _mark_targets(ax, marks)
     theme.legend_below(ax, columns=2)
 
 

@@ -55,6 +55,12 @@ class Step:
             self.loss_after_nats = found.loss_nats
             self.achieved = (self.line.loss_nats - found.loss_nats) / reference_loss
 
+    def measured_at(self, learning_rate: float) -> None:
+        """Measure what a step with this rate does to the loss on this batch, as a share of it."""
+        after = self.line.at(learning_rate) if learning_rate > 0 else self.line.loss_nats
+        self.loss_after_nats = after
+        self.achieved = 1 - after / self.line.loss_nats if math.isfinite(after) else math.nan
+
 
 def how_often(every: Every) -> str:
     """Return the end of a label; on every update needs no word."""

@@ -13,7 +13,7 @@ from palimpsest.core.measures import at_last_checkpoint
 Entry = dict[str, Any]
 
 # What may differ between a run and its control: neither what is learned nor how fast.
-NOT_COMPARED = ("checkpoints", "stop", "measure_edge_every", "probe_replay")
+NOT_COMPARED = ("checkpoints", "stop", "measure_edge_every", "measure_decrease", "probe_replay")
 SEEDLESS = {"base": None, "seed": None}
 RUN_COLUMNS = [
     *("run", "model", "n_params", "n_params_total", "seed", "policy", "policy_label"),
@@ -25,7 +25,7 @@ RUN_COLUMNS = [
     *("bits_per_byte_original_base", "bits_per_byte_original"),
     *("forgetting_against_control_nats", "forgetting_per_nat", "mad_drift", "relative_drift"),
     *("kl_new_nats", "kl_original_nats", "sum_learning_rate", "sum_update_norm"),
-    *("sum_decrease", "share_beyond_edge", "method", "method_strength"),
+    *("sum_decrease", "share_beyond_edge", "share_correct", "method", "method_strength"),
 ]
 
 
@@ -154,6 +154,7 @@ def _training(steps: pd.DataFrame) -> pd.DataFrame:
             "sum_update_norm": grouped.update_norm.sum(),
             "sum_decrease": grouped.decrease_achieved.agg(lambda x: x.sum(skipna=False)),
             "share_beyond_edge": beyond.groupby(steps.run).mean(),
+            "share_correct": grouped.share_correct.last(),
         }
     )
 
