@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow test-slurm check bench clean
+.PHONY: help setup run test test-modes test-slow test-slurm check bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,7 +27,10 @@ run: $(READY)  ## build the study that params.yaml asks for and record it in DVC
 	@$(BIN)/palimpsest run
 
 test: $(READY)  ## units and the smoke study, at most 10 minutes
-	$(BIN)/python -m pytest -m "not slow and not slurm"
+	$(BIN)/python -m pytest -m "not slow and not modes and not slurm"
+
+test-modes: $(READY)  ## one tiny run of every mode, at most 4 minutes
+	$(BIN)/python -m pytest -m modes
 
 test-slow: $(READY)  ## what takes longer
 	$(BIN)/python -m pytest -m slow

@@ -9,14 +9,15 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from test_recall_after_training import write_held_out
 from test_train import Bench
-from training_inputs import STREAM, files, phase_json
+from training_inputs import STREAM, files, phase_json, train_spec
 
 from palimpsest.core.losses import pack, row_losses
 from palimpsest.core.models import load_causal_lm
 from palimpsest.core.streams import make_stream, original_rows
 from palimpsest.faults import Fault
-from palimpsest.stages import probes
+from palimpsest.stages import probes, recall
 
 CPU = torch.device("cpu")
 EWC = {"strength": 100.0, "fisher_tokens": 320}
@@ -216,3 +217,29 @@ def test_a_fisher_of_another_model_is_refused(bench: Bench) -> None:
     with pytest.raises(Fault, match="not of this model"):
         bench.train("wrong", ewc=EWC)
     bench.inputs["fisher"] = right
+
+
+@pytest.mark.parametrize("what", ["edit", "replay alone"])
+def test_recall_measures_phases_that_train_on_no_piece(
+    bench: Bench, plain: Path, what: str
+) -> None:
+    for seed, role in enumerate(("new", "original"), start=5):
+        write_held_out(bench.inputs[role], seed)
+    phases = [train_spec(ewc=None), train_spec(ewc=None, replay_fraction=1.0)]
+    if what == "edit":
+        phases[1] = phases[0] | {"phase": {"kind": "interpolate", "alpha": 0.5}}
+        last = edit(bench, plain, kind="interpolate", alpha=0.5)
+    else:
+        last = bench.train("alone", before=plain, replay_fraction=1.0, ewc=None)
+    out = bench.folder / f"recall-{what.replace(' ', '-')}"
+    out.mkdir()
+    spec: dict[str, Any] = {"every": 1, "held_out_tokens": 64, "drift_tokens": 32}
+    spec["checkpoints"] = "all"
+    spec["per_token"] = False
+    inputs = {"base": bench.base, "trains": [plain, last], **bench.inputs}
+    recall.build(spec | {"phases": phases}, inputs, out)
+    table = pd.read_parquet(out / "recall.parquet")
+    steps = table[table.measured == "checkpoint"].groupby("checkpoint_step").piece.nunique()
+    assert steps.to_dict() == {0: 8, 8: 8, phase_json(last)["last_step"]: 8}
+    pieces = pd.read_parquet(out / "pieces.parquet")
+    assert pieces.last_step.tolist() == list(range(1, 9))

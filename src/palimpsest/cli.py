@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from palimpsest.commands.show import show
 from palimpsest.faults import Fault
 
 PARAMS = Path("params.yaml")
@@ -149,6 +150,9 @@ def doctor(
     checks = [vars(check) for check in check_site(profile)] if slurm else []
     _show(checks, as_json, table)
     sys.exit(any(check["state"] == ERROR for check in checks))
+
+
+app.command()(show)
 
 
 def _show(content: Any, as_json: bool, table: Any) -> None:

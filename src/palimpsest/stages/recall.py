@@ -145,7 +145,8 @@ def _visits(trains: list[Path], pieces: list[Piece]) -> pd.DataFrame:
             passes = passes.merge(losses.rename(columns={"loss_nats": moment}), how="left")
         keys = zip(passes.position, passes.n_tokens, strict=True)
         visits.append(passes.assign(piece=[places[key] for key in keys]))
-    return pd.concat(visits, ignore_index=True).astype({"first_step": int, "last_step": int})
+    whole = dict.fromkeys(("piece", "n_tokens", "first_step", "last_step"), int)
+    return pd.concat(visits, ignore_index=True).astype(whole)  # an edit has no piece, and no type
 
 
 def _sample(model: PreTrainedModel, spec: Spec, folder: Path, *, corpus: str) -> Sample:
