@@ -78,7 +78,7 @@ def test_each_side_of_the_sessions_needs_an_episode(tmp_path: Path, n_held_out: 
     path = tmp_path / "sessions.jsonl"
     turns = [{"speaker": "DM", "text": "Roll."}]
     path.write_text(lines({"episode": "S01E001", "title": "t", "turns": turns}))
-    with pytest.raises(Fault, match=f"held_out_episodes is {n_held_out}, the file has 1 episodes"):
+    with pytest.raises(Fault, match=f"held_out_episodes is {n_held_out}, it has 1 episodes"):
         build(tmp_path / "out", kind="sessions", path=str(path), held_out_episodes=n_held_out)
 
 
@@ -86,8 +86,7 @@ def test_each_side_of_the_sessions_needs_an_episode(tmp_path: Path, n_held_out: 
     ("line", "complaint"),
     [
         ('{"text": "a"', ":2: not JSON"),
-        ('{"text": "a"}', ":2: the record has no 'meta'"),
-        ('{"text": "a", "meta": {}}', ":2: the record has no 'pile_set_name'"),
+        ('{"body": "a", "meta": {}}', ":2: the record has no 'text'"),
         ('{"text": 7, "meta": {"pile_set_name": "x"}}', ":2: wrong record: expected text, found 7"),
         ('{"text": " ", "meta": {"pile_set_name": "x"}}', ":2: wrong record: expected text"),
         ("[1, 2]", ":2: wrong record"),

@@ -136,6 +136,14 @@ def another(name: object, value: object) -> object:
     return "neox-6k"
 
 
+def published(revision: str) -> dict:
+    """Return a study of one published model."""
+    study = yaml.safe_load((ROOT / "studies" / "smoke.yaml").read_text("utf-8"))
+    study["corpora"]["tokenizer"] = {"model": "other"}
+    study["models"] = {"hub": {"other": {"repo": "owner/other", "revision": revision}}}
+    return study | {"experiments": {"plain": EVERYTHING["plain"] | {"model": "other"}}}
+
+
 def planned(study: dict) -> Plan:
     return Plan(P.Params(**study), Stages(ROOT / "dvc.yaml"))
 
@@ -176,6 +184,9 @@ def test_a_section_is_declared_only_where_some_leaf_of_it_re_keys(before, change
     pairs = [(place[0], before, after) for place, after in changes.items()]
     pairs += [("phase", planned(plain), planned(plain | {"phase": asking}))]
     pairs += [("experiments", planned(plain), before)]
+    stock = everything["evals"] | {"tasks": ["lambada_local", "lambada_openai"]}
+    pairs += [("evals", before, planned(everything | {"evals": stock}))]
+    pairs += [("models", planned(published("step1")), planned(published("step2")))]
     for section, old, new in pairs:
         for stage in DECLARED:
             if set(new.by_stage[stage]) != set(old.by_stage[stage]):

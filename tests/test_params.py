@@ -78,7 +78,29 @@ ONE_LINE = {
         "study.yaml: fits.zzz: unknown key; known: laws, bootstrap, confidence, seed, "
         "tolerance_nats",
     ),
-    "missing": ("corpora/new/path", None, "study.yaml: corpora.new.path: Field required"),
+    "missing": (
+        "corpora/questions/path",
+        None,
+        "study.yaml: corpora.questions.path: Field required",
+    ),
+    "no source": (
+        "corpora/new/path",
+        None,
+        "study.yaml: corpora.new: give path, dataset or archive (got {})",
+    ),
+    "a data set without a number": (
+        "corpora/original",
+        {"dataset": {"repo": "owner/name", "revision": "main"}, "held_out_documents": 5},
+        "study.yaml: corpora.original: max_documents says how many documents of the dataset to "
+        "stream (got {'dataset': {'repo': 'owner/name', 'revision': 'main'}, "
+        "'held_out_documents': 5})",
+    ),
+    "a model without revision": (
+        "models/hub",
+        {"mine": {"repo": "owner/name"}},
+        "study.yaml: models.hub.mine: revision belongs to repo: a commit, or a branch such as "
+        "step3000 (got {'repo': 'owner/name'})",
+    ),
     "not a number": (
         "probe/batches",
         "many",

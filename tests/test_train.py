@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 from training_inputs import (
     STREAM,
     build_base,
@@ -213,3 +214,38 @@ def test_the_same_spec_gives_the_same_bytes(bench: Bench, first: Path) -> None:
     checkpoints = {"kind": "log", "count": 3}
     again = bench.train("again", replay_fraction=0.25, checkpoints=checkpoints)
     assert files(again) == files(first)
+
+
+def test_checkpoints_on_the_way_may_be_kept_in_bf16(bench: Bench) -> None:
+    """Training goes on from fp32 all the same: both ways end in the same weights."""
+    ways = {}
+    for dtype in ("fp32", "bf16"):
+        kept = {"kind": "even", "count": 2, "dtype": dtype}
+        out = bench.train(f"kept_{dtype}", checkpoints=kept)
+        ways[dtype] = [load_file(out / f"step-0000000{n}" / "model.safetensors") for n in (4, 8)]
+    half, end = ways["bf16"]
+    assert {tensor.dtype for tensor in half.values()} == {torch.bfloat16}
+    assert all(torch.equal(half[name], whole.bfloat16()) for name, whole in ways["fp32"][0].items())
+    assert all(torch.equal(end[name], whole) for name, whole in ways["fp32"][1].items())
+    loaded = load_causal_lm(bench.folder / "kept_bf16" / "step-00000004")
+    assert {parameter.dtype for parameter in loaded.parameters()} == {torch.float32}
+
+
+def test_an_early_end_is_kept_in_fp32(bench: Bench) -> None:
+    """A rate of 10 triples the loss at once; where the phase ends, no one knows before."""
+    out = bench.train(
+        "early_end",
+        policy={"kind": "fixed", "learning_rate": 10.0},
+        checkpoints={"kind": "steps", "steps": [1, 2, 3], "dtype": "bf16"},
+        stop={"diverged_patience": 1},
+    )
+    assert phase_json(out)["stop_reason"] == "diverged"
+    assert phase_json(out)["last_step"] in (1, 2, 3)
+    final = load_file(out / phase_json(out)["final"] / "model.safetensors")
+    assert {tensor.dtype for tensor in final.values()} == {torch.float32}
+
+
+def test_moments_may_be_left_out(bench: Bench) -> None:
+    out = bench.train("no_moments", checkpoints={"kind": "final", "moments": False})
+    state = torch.load(out / "state.pt", weights_only=True)
+    assert sorted(state) == ["policy", "stops"]

@@ -7,13 +7,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from palimpsest.params import Size
+from palimpsest.shapes import Shape
 
 # One AVX2 core, torch 2.13, fp32, measured on four sizes from 25 k to 793 k parameters:
 # seconds per training token = SECONDS_PER_TOKEN + operations / OPERATIONS_PER_SECOND.
 SECONDS_PER_TOKEN = 38e-6
 OPERATIONS_PER_SECOND = 5.1e10
 BYTES_PER_NEW_TOKEN = 3.2  # of English text at 2,048 entries of byte-level BPE
+# Items of the stock tasks' evaluated splits: hellaswag's validation, lambada_openai's test.
+N_ITEMS = {"hellaswag": 10_042, "lambada_openai": 5_153}
+TOKENS_PER_ITEM = 170
+# What an H100 is taken to reach in `palimpsest plan`: a fifth of its 989 TFLOP/s in bfloat16
+# (NVIDIA's data sheet, dense). An assumption until a GPU's own records replace it.
+GPU_OPERATIONS_PER_SECOND = 2e14
+GPU_START_UP_SECONDS = 60.0  # a job that imports torch and loads weights to a GPU, assumed
 
 
 @dataclass(frozen=True)
@@ -27,27 +34,43 @@ class Cost:
     n_parameters: int = 0
 
 
-def parameters(size: Size, vocab_size: int) -> tuple[int, int]:
+def benchmark_tokens(tasks: tuple[str, ...], limit: int | None) -> float:
+    """Return about how many tokens the requests of some tasks hold."""
+    items = (min(limit or N_ITEMS.get(task, 500), N_ITEMS.get(task, 500)) for task in tasks)
+    return float(sum(items)) * TOKENS_PER_ITEM
+
+
+def parameters(shape: Shape) -> tuple[int, int]:
     """Return (non-embedding, all) parameters of a GPT-NeoX with untied input and output matrices.
 
     Per layer 12 h² + 13 h (attention, MLP, two norms), one final norm, two matrices of vocab × h.
     """
-    h = size.hidden_size
-    non_embedding = size.layers * (12 * h * h + 13 * h) + 2 * h
-    return non_embedding, non_embedding + 2 * vocab_size * h
+    h = shape.hidden_size
+    non_embedding = shape.layers * (12 * h * h + 13 * h) + 2 * h
+    return non_embedding, non_embedding + 2 * shape.vocab_size * h
 
 
-def training(size: Size, vocab_size: int, n_tokens: float) -> Cost:
-    """Return the cost of training on `n_tokens`: 6 operations per matrix weight and token."""
-    flops = 6.0 * _matrix_weights(size, vocab_size) * n_tokens
-    seconds = n_tokens * SECONDS_PER_TOKEN + flops / OPERATIONS_PER_SECOND
-    n_parameters = parameters(size, vocab_size)[1]
-    return Cost(flops=flops, n_tokens=n_tokens, seconds=seconds, n_parameters=n_parameters)
+def training(shape: Shape | None, n_tokens: float, *, row: int) -> Cost:
+    """Return the cost of training on `n_tokens` in rows of `row` tokens; unknown shapes count none.
+
+    6 operations per matrix weight and token, and 12 per layer, width and token of the row for
+    attention: the whole square, as Chowdhery et al. 2022 (arXiv 2204.02311, appendix B) count.
+    """
+    if shape is None:
+        return Cost(n_tokens=n_tokens)
+    matrices = 6.0 * _matrix_weights(shape) * n_tokens
+    attention = 12.0 * shape.layers * shape.hidden_size * row * n_tokens
+    return Cost(
+        flops=matrices + attention,
+        n_tokens=n_tokens,
+        seconds=n_tokens * SECONDS_PER_TOKEN + matrices / OPERATIONS_PER_SECOND,
+        n_parameters=parameters(shape)[1],
+    )
 
 
-def forward(size: Size, vocab_size: int, n_tokens: float) -> Cost:
+def forward(shape: Shape | None, n_tokens: float, *, row: int) -> Cost:
     """Return the cost of a forward pass: a third of training."""
-    cost = training(size, vocab_size, n_tokens)
+    cost = training(shape, n_tokens, row=row)
     return replace(cost, flops=cost.flops / 3, seconds=cost.seconds / 3)
 
 
@@ -62,10 +85,12 @@ def plus(*costs: Cost) -> Cost:
     )
 
 
-def weight_bytes(size: Size, vocab_size: int) -> int:
+def weight_bytes(shape: Shape | None) -> int:
     """Return the size of one fp32 checkpoint."""
-    return 4 * parameters(size, vocab_size)[1]
+    return 0 if shape is None else 4 * parameters(shape)[1]
 
 
-def _matrix_weights(size: Size, vocab_size: int) -> int:
-    return parameters(size, vocab_size)[0] + vocab_size * size.hidden_size
+def _matrix_weights(shape: Shape) -> int:
+    """Return the weights that a token is multiplied with: no biases, norms, look-ups."""
+    h = shape.hidden_size
+    return 12 * shape.layers * h * h + shape.vocab_size * h

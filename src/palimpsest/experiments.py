@@ -14,6 +14,7 @@ from palimpsest.core.plug_ins import kinds, nearest, plug_in
 from palimpsest.core.stops import Settings as Stop
 from palimpsest.core.streams.replay import Ramp
 from palimpsest.faults import Fault
+from palimpsest.shapes import PYTHIA
 
 NOT_AN_AXIS = {("checkpoints", "steps")}  # fields that are lists by nature
 Parsed = dict[str, BaseModel]  # phases by what is asked of them: equal ones are checked once
@@ -113,8 +114,9 @@ def _run(params: P.Params, *, point: dict[str, Any], where: str, parsed: Parsed)
     if "phases" in point and own:
         raise Fault(f"{where}.{next(iter(own))}: with phases:, put it into one of them")
     model = point.get("model")
-    if not isinstance(model, str) or model not in params.models.sizes:
-        raise Fault(f"{where}.model: no size {model!r}; known: {', '.join(params.models.sizes)}")
+    if not isinstance(model, str) or not _is_known(params.models, model):
+        known = ", ".join([*params.models.sizes, *params.models.hub, *PYTHIA])
+        raise Fault(f"{where}.model: no model {model!r}; known: {known}")
     return Run(
         experiment=where.removeprefix("experiments."),
         model=model,
@@ -122,6 +124,10 @@ def _run(params: P.Params, *, point: dict[str, Any], where: str, parsed: Parsed)
         base_step=_base_step(point.get("base_step", "final"), where),
         phases=tuple(_phase(params, phase, where=where, parsed=parsed) for phase in phases),
     )
+
+
+def _is_known(models: P.Models, name: str) -> bool:
+    return name in models.sizes or models.published(name) is not None
 
 
 def _seed(seed: Any, where: str) -> int:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel
 
-from palimpsest import costs, store
-from palimpsest.core.checkpoints import doublings
+from palimpsest import costs, published, store
+from palimpsest import params as P
+from palimpsest.core.checkpoints import doublings, folder_name
 from palimpsest.core.plug_ins import plug_in
 from palimpsest.core.records import question_of, read_records
+from palimpsest.core.stock import task_file
 from palimpsest.core.streams.orders import orders_taken
 from palimpsest.core.streams.replay import Ramp
 from palimpsest.costs import Cost
 from palimpsest.experiments import Phase, Run, runs
 from palimpsest.faults import Fault
+from palimpsest.shapes import Shape
 
 if TYPE_CHECKING:
     from palimpsest.plan import Artifact, Inputs, Plan
@@ -35,7 +40,7 @@ class Layout:
 
     def __init__(self, plan: Plan):
         self.plan, self.params, self.add = plan, plan.params, plan.add
-        self.vocab_size = self.params.corpora.tokenizer.vocab_size
+        self._shapes: dict[str, Shape | None] = {}
 
     def build(self) -> None:
         """Lay out everything."""
@@ -48,18 +53,15 @@ class Layout:
         """Lay out text, tokenizer and tokens."""
         corpora = self.params.corpora
         _check_questions(Path(corpora.questions.path))
-        original = self._text("original", {"kind": "documents"} | corpora.original.model_dump())
-        new = self._text("new", {"kind": "sessions"} | corpora.new.model_dump())
-        spec = {"kind": "tokenizer"} | corpora.tokenizer.model_dump()
-        self.tokenizer = self.add("corpora", "tokenizer", spec, {"original": original})
+        original = self._text("original", {"kind": "documents"} | _given(corpora.original))
+        new = self._text("new", {"kind": "sessions"} | _given(corpora.new))
+        self.tokenizer = self._tokenizer(original)
         self.tokens = {
             role: self._tokens_of(role, {"text": text})
             for role, text in (("original", original), ("new", new))
         }
-        n_bytes = UNPACKED * Path(corpora.new.path).stat().st_size
-        self.n_new_tokens = n_bytes / costs.BYTES_PER_NEW_TOKEN
-        n_bytes = UNPACKED * Path(corpora.original.train).stat().st_size
-        self.n_original_tokens = n_bytes / costs.BYTES_PER_NEW_TOKEN
+        self.n_new_tokens = _n_bytes(corpora.new) / costs.BYTES_PER_NEW_TOKEN
+        self.n_original_tokens = _n_bytes(corpora.original) / costs.BYTES_PER_NEW_TOKEN
         self.entries: dict[str, dict[str, Any]] = {}
         self.probes: dict[str, dict[str, Any]] = {}
         self.usual_probe: dict[str, Any] = {}
@@ -70,8 +72,9 @@ class Layout:
     def run(self, run: Run) -> None:
         """Lay out one run: base, probes, one training artifact per epoch, then what is measured."""
         _check(run)
+        run = self._plainly(run)
         self._check_base_step(run)
-        base = self.base(run.model, run.seed)
+        base = self.base(run)
         chain: list[Artifact] = []
         for phase in run.phases:
             if not isinstance(phase, Phase):
@@ -97,21 +100,79 @@ class Layout:
         )
         self._enter(run, base=base, probe=probe, chain=chain, recall=recall)
 
-    def base(self, model: str, seed: int) -> Artifact:
-        """Lay out one pretrained size."""
-        models = self.params.models
-        size = models.sizes[model]
-        cost = costs.training(size, self.vocab_size, models.pretraining.n_tokens)
+    def _plainly(self, run: Run) -> Run:
+        """Call a published model's last revision `final`, however an experiment asks for it."""
+        if run.base_step == "final" or run.model in self.params.models.sizes:
+            return run
+        steps: tuple[int | Literal["final"], ...] = (run.base_step, "final")
+        asked, last = (published.source(self.params, run.model, step) for step in steps)
+        return replace(run, base_step="final") if asked == last else run
+
+    def _base_step(self, run: Run) -> int | str:
+        """Return which checkpoint of its base a run starts from; a published base holds one."""
+        return run.base_step if run.model in self.params.models.sizes else "final"
+
+    def base(self, run: Run) -> Artifact:
+        """Lay out the model that a run starts from: pretrained here, or published."""
+        if run.model in self.params.models.sizes:
+            return self._pretrained(run.model, run.seed)
+        return self._published(run)
+
+    def _pretrained(self, model: str, seed: int) -> Artifact:
+        models, shape = self.params.models, self.shape(model)
+        pretraining = models.pretraining
+        assert pretraining is not None and shape is not None
+        kept = Cost(n_bytes=pretraining.checkpoints * costs.weight_bytes(shape))
+        learned = costs.training(shape, pretraining.n_tokens, row=pretraining.context_length)
         return self.add(
             "bases",
             f"{model}_s{seed}",
             {"kind": "embedded", "seed": seed}
-            | size.model_dump()
-            | models.pretraining.model_dump(),
+            | models.sizes[model].model_dump()
+            | pretraining.model_dump(),
             {"tokens": self.tokens["original"], "tokenizer": self.tokenizer},
             model=model,
-            cost=cost,
+            cost=costs.plus(learned, kept),
         )
+
+    def _published(self, run: Run) -> Artifact:
+        """Lay out a published base, and before it the check that it shares the study's tokenizer.
+
+        It has one pretraining, whatever the seed of the run.
+        """
+        model, corpora = run.model, self.params.corpora
+        if corpora.tokenizer.model is None:
+            raise Fault(
+                f"corpora.tokenizer: {model} brings its own; write `tokenizer: {{model: {model}}}`"
+            )
+        spec = published.base_spec(self.params, model, run.base_step)
+        source = published.source(self.params, model, run.base_step)
+        label = f"{model}_{source['revision'][:12]}" if "revision" in source else model
+        same = self.add(
+            "corpora",
+            f"tokenizer_{label}",
+            {"kind": "same-tokenizer", **source},
+            {"tokenizer": self.tokenizer},
+            source=_hashes(published.files(source, tokenizer=True)),
+        )
+        return self.add(
+            "bases",
+            label,
+            spec,
+            {"tokenizer": self.tokenizer, "same": same},
+            source=_hashes(published.files(source)),
+            model=model,
+            cost=replace(
+                costs.training(self.shape(model), 0, row=0),
+                n_bytes=costs.weight_bytes(self.shape(model)),
+            ),
+        )
+
+    def shape(self, model: str) -> Shape | None:
+        """Return a model's shape, for costs; None where it is not known on this machine."""
+        if model not in self._shapes:
+            self._shapes[model] = published.shape(self.params, model)
+        return self._shapes[model]
 
     def probe(self, run: Run, phase: Phase, base: Artifact) -> Artifact:
         """Lay out the probe of a base on the batches and at the replay ratio of a phase."""
@@ -128,7 +189,7 @@ class Layout:
         }
         spec = settings.model_dump(mode="json", exclude={"landscape_replay"}) | {
             "kind": "landscape",
-            "base_step": run.base_step,
+            "base_step": self._base_step(run),
             "stream": stream,
             "replay_fraction": replay,
             "seed": run.seed,
@@ -144,7 +205,7 @@ class Layout:
             spec,
             {"base": base, **self._texts(phase)},
             model=run.model,
-            cost=costs.forward(self.params.models.sizes[run.model], self.vocab_size, tokens),
+            cost=costs.forward(self.shape(run.model), tokens, row=_row(phase)),
         )
         setting = [stream, spec["optimizer"], run.base_step]
         self.probes[probe.key] = {
@@ -177,7 +238,7 @@ class Layout:
             "epoch": epoch,
             "epochs": phase.epochs if _needs_length(phase) else None,
             "seed": run.seed,
-            "base_step": run.base_step,
+            "base_step": self._base_step(run),
         }
         inputs: Inputs = {"before": before, "base": base, **self._texts(phase)}
         if policy.NEEDS_PROBE:
@@ -185,12 +246,14 @@ class Layout:
         inputs |= self.difficulties(run, phase, base)
         if phase.ewc is not None and phase.ewc.strength > 0:
             inputs["fisher"] = self.fisher(run, phase, base)
-        size = self.params.models.sizes[run.model]
+        shape = self.shape(run.model)
         new, replay = self._tokens(phase)
-        weights = costs.weight_bytes(size, self.vocab_size)
-        kept = 3.0 + (phase.checkpoints.count or len(phase.checkpoints.steps or ())) * 1.0
+        weights = costs.weight_bytes(shape)
+        kept = _weights_kept(phase.checkpoints)
+        look = costs.forward(shape, new, row=_row(phase))
         cost = costs.plus(
-            costs.training(size, self.vocab_size, new + replay), Cost(n_bytes=kept * weights)
+            costs.training(shape, new + replay, row=_row(phase)),
+            Cost(n_bytes=kept * weights, flops=_looks(phase) * look.flops),
         )
         return self.add(
             "train", _label(run, phase, epoch), spec, inputs, model=run.model, cost=cost
@@ -200,14 +263,13 @@ class Layout:
         """Lay out one phase that changes the weights without training."""
         settings = phase.model_dump(mode="json")
         spec = {"phase": settings, "epoch": 0, "epochs": None}
-        size = self.params.models.sizes[run.model]
         return self.add(
             "train",
             f"{before.label}_{edit_label(phase).replace(' ', '')}",
-            spec | {"seed": run.seed, "base_step": run.base_step},
+            spec | {"seed": run.seed, "base_step": self._base_step(run)},
             {"before": before, "base": base},
             model=run.model,
-            cost=Cost(n_bytes=3.0 * costs.weight_bytes(size, self.vocab_size)),
+            cost=Cost(n_bytes=3.0 * costs.weight_bytes(self.shape(run.model))),
         )
 
     def difficulties(self, run: Run, phase: Phase, base: Artifact) -> Inputs:
@@ -232,23 +294,22 @@ class Layout:
     def _losses(
         self, run: Run, spec: dict[str, Any], base: Artifact, *, n_tokens: float
     ) -> Artifact:
-        size = self.params.models.sizes[run.model]
         return self.add(
             "probes",
             f"{base.label}_losses_{spec['of']}",
-            {"kind": "losses", "base_step": run.base_step} | spec,
+            {"kind": "losses", "base_step": self._base_step(run)} | spec,
             {"base": base, **{role: self.tokens[role] for role in ("new", "original")}},
             model=run.model,
-            cost=costs.forward(size, self.vocab_size, n_tokens),
+            cost=costs.forward(self.shape(run.model), n_tokens, row=spec.get("sequence_length", 0)),
         )
 
     def fisher(self, run: Run, phase: Phase, base: Artifact) -> Artifact:
         """Lay out the Fisher information of a base on original text."""
         assert phase.ewc is not None
-        n_tokens, size = phase.ewc.fisher_tokens, self.params.models.sizes[run.model]
+        n_tokens, row = phase.ewc.fisher_tokens, phase.stream["sequence_length"]
         spec = {
             "kind": "fisher",
-            "base_step": run.base_step,
+            "base_step": self._base_step(run),
             "n_tokens": n_tokens,
             "sequence_length": phase.stream["sequence_length"],
             "seed": run.seed,
@@ -259,12 +320,15 @@ class Layout:
             spec,
             {"base": base, "original": self.tokens["original"]},
             model=run.model,
-            cost=costs.training(size, self.vocab_size, n_tokens),
+            cost=costs.training(self.shape(run.model), n_tokens, row=row),
         )
 
     def _check_base_step(self, run: Run) -> None:
         """Refuse a step of pretraining whose weights are not kept."""
         settings = self.params.models.pretraining
+        if run.model not in self.params.models.sizes:
+            return  # each revision of a published model is a base of its own
+        assert settings is not None
         batch_tokens = settings.batch_sequences * settings.context_length
         n_steps = max(1, round(settings.n_tokens / batch_tokens))
         kept = doublings(n_steps=n_steps, count=settings.checkpoints)
@@ -287,9 +351,15 @@ class Layout:
             "report", "report", self.params.report.model_dump(), {"tables": tables, "fits": fits}
         )
 
+    def _tokenizer(self, original: Artifact) -> Artifact:
+        spec, files = published.tokenizer_spec(self.params)
+        inputs: Inputs = {"original": original} if spec["kind"] == "tokenizer" else {}
+        return self.add("corpora", "tokenizer", spec, inputs, source=_hashes(files))
+
     def _text(self, label: str, spec: dict[str, Any]) -> Artifact:
-        files = [spec[name] for name in ("path", "train", "held_out") if name in spec]
-        return self.add("corpora", label, spec, source=_hashes([Path(file) for file in files]))
+        named = [Path(spec[name]) for name in ("path", "train", "held_out") if name in spec]
+        files = [file for path in named for file in _files_of(path)]
+        return self.add("corpora", label, spec, source=_hashes(files))
 
     def _tokens_of(self, role: str, inputs: Inputs) -> Artifact:
         kind = "questions" if role == "questions" else "text"
@@ -306,20 +376,34 @@ class Layout:
             )
         return texts
 
-    def _evals(self, weights: Artifact, model: str) -> Artifact:
+    def _evals(self, weights: Artifact, model: str, folder: str = "final") -> Artifact:
         evals = self.params.evals
-        spec = evals.model_dump(mode="json", exclude={"seeds"}) | {"folder": "final"}
-        n_items = len(evals.tasks) * (evals.limit or 500)
-        cost = costs.forward(self.params.models.sizes[model], self.vocab_size, n_items * 170)
+        spec = evals.model_dump(mode="json", exclude={"seeds"}) | {"folder": folder}
+        n_tokens = costs.benchmark_tokens(evals.tasks, evals.limit)
+        cost = costs.forward(self.shape(model), n_tokens, row=170)
         return self.add(
             "evals",
             weights.label,
             spec,
-            {"weights": weights},
+            {"weights": weights, **self._benchmarks()},
             source=_hashes(_task_files(Path(evals.task_dir), evals.tasks)),
             model=model,
             cost=cost,
         )
+
+    def _benchmarks(self) -> Inputs:
+        """Lay out the tasks that come with lm-eval, whose data the hub has."""
+        evals = self.params.evals
+        stock = [t for t in evals.tasks if not (Path(evals.task_dir) / f"{t}.yaml").is_file()]
+        found = [
+            self.add(
+                "corpora",
+                f"benchmark_{task}",
+                {"kind": "benchmark", "task": task, "lm_eval": version("lm_eval")},
+            )
+            for task in stock
+        ]
+        return {"benchmarks": list(found)} if found else {}
 
     def _enter(
         self, run: Run, *, base: Artifact, probe: Artifact, chain: list[Artifact], recall: Artifact
@@ -329,17 +413,16 @@ class Layout:
             if run.experiment not in self.entries[name]["experiments"]:
                 self.entries[name]["experiments"].append(run.experiment)
             return
-        size = self.params.models.sizes[run.model]
-        n_params, n_params_total = costs.parameters(size, self.vocab_size)
-        measured = run.seed in self.params.evals.seeds
-        evals = [self._evals(weights, run.model) for weights in (chain[-1], base) if measured]
+        measured, step = run.seed in self.params.evals.seeds, self._base_step(run)
+        folder = folder_name(step) if isinstance(step, int) else step
+        weights = ((chain[-1], "final"), (base, folder)) if measured else ()
+        evals = [self._evals(artifact, run.model, name) for artifact, name in weights]
         self.entries[name] = {
             "run": name,
             "experiments": [run.experiment],
             "model": run.model,
-            "n_params": n_params,
-            "n_params_total": n_params_total,
             "seed": run.seed,
+            "asked_base_step": run.base_step,
             "base": self._place("bases", base),
             "probe": self._place("probes", probe),
             "trains": [self._place("trains", train) for train in chain],
@@ -393,13 +476,35 @@ class Layout:
         return (0.0, new) if share == 1 else (new, new * share / (1 - share))
 
     def _recall_cost(self, run: Run) -> Cost:
-        settings, size = self.params.recall, self.params.models.sizes[run.model]
+        settings, shape = self.params.recall, self.shape(run.model)
         n_checkpoints = 1 + sum(
             phase.epochs * (phase.checkpoints.count or 1) for phase in run.trainings
         )
         pieces = max(self._tokens(phase)[0] for phase in run.trainings) / settings.every
         held_out = 2 * settings.held_out_tokens + 4 * settings.drift_tokens
-        return costs.forward(size, self.vocab_size, n_checkpoints * (pieces + held_out))
+        row = shape.context_length if shape else 0
+        return costs.forward(shape, n_checkpoints * (pieces + held_out), row=row)
+
+
+def _looks(phase: Phase) -> float:
+    """Return how many forward passes over the new rows come beside training.
+
+    Each piece is measured before and after; a policy that searches takes about 1.6 a step.
+    """
+    return 2.0 + 1.6 * (phase.policy["kind"] in ("follow", "best"))
+
+
+def _weights_kept(checkpoints: P.Checkpoints) -> float:
+    """Return how many times the fp32 weights an epoch leaves: the last, moments, and others."""
+    others = (checkpoints.count or len(checkpoints.steps or ()) + 1) - 1
+    return 1.0 + 2.0 * checkpoints.moments + others * (0.5 if checkpoints.dtype == "bf16" else 1.0)
+
+
+def _row(phase: Phase) -> int:
+    """Return how many tokens attend to each other in training."""
+    return int(phase.stream.get("window") or phase.stream.get("max_tokens") or 0) or int(
+        phase.stream["sequence_length"]
+    )
 
 
 def _check_questions(path: Path) -> None:
@@ -412,13 +517,39 @@ def _hashes(files: list[Path]) -> dict[str, str]:
     return {file.as_posix(): _hash(file) for file in files if not file.is_dir()}
 
 
+def _given(section: P.Closed) -> dict[str, Any]:
+    """Return what a section says; what it leaves out is no part of a key."""
+    return section.model_dump(mode="json", exclude_none=True)
+
+
+def _files_of(path: Path) -> list[Path]:
+    """Return a file, or all files of a folder in order."""
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.rglob("*") if file.is_file())
+
+
+def _n_bytes(section: P.Sessions | P.Documents) -> float:
+    """Return about how much text for training a domain holds; 0 for what is to be fetched."""
+    named = section.path or (section.train if isinstance(section, P.Documents) else None)
+    files = _files_of(Path(named)) if named else []
+    return sum(
+        (UNPACKED if file.suffix == ".xz" else 1) * file.stat().st_size
+        for file in files
+        if file.is_file()
+    )
+
+
 def _task_files(folder: Path, tasks: tuple[str, ...]) -> list[Path]:
     if not folder.is_dir():
         raise Fault(f"{folder}: named in evals.task_dir, but there is no such folder")
     for task in tasks:
-        if not (folder / f"{task}.yaml").is_file():
+        if not (folder / f"{task}.yaml").is_file() and task_file(task) is None:
             known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
-            raise Fault(f"evals.tasks: there is no {folder}/{task}.yaml; known: {known}")
+            raise Fault(
+                f"evals.tasks: there is no {folder}/{task}.yaml and no such task in lm-eval; "
+                f"known: {known}"
+            )
     return sorted(folder.iterdir())
 
 
@@ -438,6 +569,13 @@ def _check(run: Run) -> None:
         raise Fault(f"{where}.phases: the first phase must train; there is nothing to edit yet")
     if first.carry_optimizer:
         raise Fault(f"{where}.carry_optimizer: the first phase has no moments to carry")
+    for phase, after in zip(run.trainings, [*run.trainings[1:], None], strict=True):
+        goes_on = phase.epochs > 1 or (after is not None and after.carry_optimizer)
+        if goes_on and not phase.checkpoints.moments:
+            raise Fault(
+                f"{where}.checkpoints.moments: false, but what follows goes on from these moments; "
+                "keep them, or train one epoch"
+            )
 
 
 def _method(run: Run) -> dict[str, Any]:

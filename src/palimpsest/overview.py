@@ -11,8 +11,14 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from palimpsest import store
-from palimpsest.costs import Cost, plus
+from palimpsest import published, store
+from palimpsest.costs import (
+    GPU_OPERATIONS_PER_SECOND,
+    GPU_START_UP_SECONDS,
+    Cost,
+    parameters,
+    plus,
+)
 from palimpsest.experiments import unknown
 from palimpsest.plan import Artifact
 from palimpsest.schedule import Schedule, schedule
@@ -28,15 +34,34 @@ def estimate(params_file: Path, cores: int = 2) -> dict[str, Any]:
     """
     to_do = schedule(str(params_file), by="cores", cores=cores)
     stages = {stage: _stage_estimate(to_do, stage) for stage in to_do.order}
+    jobs = {by: len(Schedule(to_do.plan, by=by).batches) for by in ("model", "run")}
+    flops = sum(stage["flops"] for stage in stages.values())
+    seconds = flops / GPU_OPERATIONS_PER_SECOND + jobs["run"] * GPU_START_UP_SECONDS
     hours = sum(stage["hours"] for stage in stages.values())
     measured = any(store.RECORDS.glob("*/*.json"))
     return {
         "stages": stages,
         "unknown": unknown(to_do.plan.params),
+        "models": _models(to_do),
+        "jobs": jobs,
+        "flops": flops,
+        "gpu_hours": seconds / 3600,
         "hours": hours,
         "wall_hours": hours / cores,
         "rates": "this folder's records" if measured else "the reference machine",
         "workspace_bytes": sum(stage["n_bytes"] for stage in stages.values()),
+    }
+
+
+def _models(to_do: Schedule) -> dict[str, dict[str, Any]]:
+    """Return parameters and bytes of each base model; nulls where its config is not here yet."""
+    names = dict.fromkeys(base.model for base in to_do.plan.by_stage["bases"].values())
+    known = {name: published.shape(to_do.plan.params, name) for name in names}
+    return {
+        name: dict(zip(("n_params", "n_params_total"), parameters(shape), strict=True))
+        if shape
+        else {"n_params": None, "n_params_total": None}
+        for name, shape in known.items()
     }
 
 
@@ -143,17 +168,35 @@ def costs_table(totals: dict[str, Any]) -> Group:
             *(f"{stage[column]:.2g}" for column in ("n_tokens", "flops", "n_bytes")),
             f"{stage['hours']:.3f}",
         )
-    text = (
+    return Group(table, Text("\n".join(_notes(totals))))
+
+
+def _notes(totals: dict[str, Any]) -> Iterator[str]:
+    """Yield the lines below the table: models, hours, jobs, storage."""
+    sizes = {name: counts["n_params"] for name, counts in totals["models"].items()}
+    known = [f"{name} {n:,}" for name, n in sizes.items() if n]
+    yield "Non-embedding parameters: " + (", ".join(known) or "none known") + "."
+    for name in (name for name, n in sizes.items() if not n):
+        yield (
+            f"{name}: its config.json is not on this machine, so that its cost is not counted; "
+            "fetch it first, with network: palimpsest run -- stage_corpora"
+        )
+    yield (
         f"{totals['hours']:.2f} core hours, about {totals['wall_hours'] * 60:.0f} minutes on two "
-        f"cores, by the rates of {totals['rates']}.\n"
-        f"{totals['workspace_bytes'] / 1e6:.0f} MB of checkpoints under runs/, and as much again "
-        "in the DVC cache where the file system cannot share blocks."
+        f"cores, by the rates of {totals['rates']}."
     )
-    left_out = [
-        Text(f"experiments.{name}: not planned, unknown: {', '.join(places)}")
-        for name, places in totals["unknown"].items()
-    ]
-    return Group(table, Text(text), *left_out)
+    jobs = totals["jobs"]
+    yield (
+        f"On GPUs: {totals['gpu_hours']:.1f} GPU hours at {GPU_OPERATIONS_PER_SECOND:.0e} "
+        f"operations a second (assumed, not measured); {jobs['run']} jobs with one run each "
+        f"(batches=run), {jobs['model']} with one model each (batches=model)."
+    )
+    yield (
+        f"{totals['workspace_bytes'] / 1e9:.2f} GB of weights and moments under runs/, and as much "
+        "again in the DVC cache where the file system cannot share blocks."
+    )
+    for name, places in totals["unknown"].items():
+        yield f"experiments.{name}: not planned, unknown: {', '.join(places)}"
 
 
 def stand_table(stages: dict[str, Any]) -> Group:

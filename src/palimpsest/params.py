@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from palimpsest.core.plug_ins import MARKS, kinds, nearest
 from palimpsest.faults import Fault
+from palimpsest.shapes import PYTHIA_STEPS, pythia
 
+PYTHIA_LAST = f"step{PYTHIA_STEPS[-1]}"
 PLUG_IN_FOLDERS = tuple(MARKS)
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 
@@ -39,26 +41,75 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
-class Documents(Closed):
-    """The original domain P as JSON Lines of {"text", "meta": {"pile_set_name"}}."""
+class Dataset(Closed):
+    """A data set of the Hugging Face hub, streamed until enough documents have come."""
 
-    train: ProjectPath = Field(description="documents to pretrain on and to replay")
-    held_out: ProjectPath = Field(description="documents that only measure; never trained on")
-    max_documents: int | None = Field(
-        None, gt=0, description="take this many documents of each file"
+    repo: str = Field(description="owner/name")
+    revision: str = Field(description="commit, or a branch that does not move")
+    config: str | None = Field(None, description="configuration; null: the only one")
+    split: str = Field("train", description="which of its splits")
+    files: str | None = Field(
+        None, description="fetch the files of this pattern and read them as a folder instead"
     )
 
 
-class Sessions(Closed):
-    """The new domain D as JSON Lines of episodes, in time order."""
+class Archive(Closed):
+    """A folder in a zip archive of the web, such as a commit of a repository on GitHub."""
 
-    path: ProjectPath = Field(description="episodes with turns of speaker and text")
+    url: str = Field(pattern="^(https|file)://", description="where the archive lies")
+    folder: str = Field(description="folder inside it, below its first one")
+
+
+class Documents(Closed):
+    """The original domain P: two files, or one source that is divided by documents."""
+
+    train: ProjectPath | None = Field(None, description="documents to pretrain on and to replay")
+    held_out: ProjectPath | None = Field(
+        None, description="documents that only measure; never trained on"
+    )
+    path: ProjectPath | None = Field(None, description="file or folder to divide")
+    dataset: Dataset | None = Field(None, description="data set to divide")
+    held_out_documents: int | None = Field(
+        None, gt=0, description="of a source that is divided, this many first ones only measure"
+    )
+    max_documents: int | None = Field(
+        None, gt=0, description="take this many documents: of each file, or to train on"
+    )
+    text_column: str = Field("text", description="where a record keeps its text")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Documents:
+        files = (self.train, self.held_out)
+        if [None not in files, self.path is not None, self.dataset is not None].count(True) != 1:
+            raise ValueError("give train and held_out, or path, or dataset")
+        if files != (None, None) and None in files:
+            raise ValueError("train and held_out go together")
+        if (self.train is None) != (self.held_out_documents is not None):
+            raise ValueError("held_out_documents belongs to path and dataset")
+        if self.dataset is not None and self.max_documents is None:
+            raise ValueError("max_documents says how many documents of the dataset to stream")
+        return self
+
+
+class Sessions(Closed):
+    """The new domain D, in time order: episodes with turns, CRD3, or documents of any text."""
+
+    path: ProjectPath | None = Field(None, description="file or folder of episodes or documents")
+    dataset: Dataset | None = Field(None, description="data set of the hub, in its own order")
+    archive: Archive | None = Field(None, description="files of a zip archive of the web")
     held_out_episodes: int = Field(
         4, gt=0, description="this many last episodes only measure learning"
     )
     episode_characters: int | None = Field(
         None, gt=0, description="first whole lines of each training episode, up to so many"
     )
+    text_column: str = Field("text", description="where a record without turns keeps its text")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Sessions:
+        if [self.path, self.dataset, self.archive].count(None) != 2:
+            raise ValueError("give path, dataset or archive")
+        return self
 
 
 class Questions(Closed):
@@ -68,9 +119,18 @@ class Questions(Closed):
 
 
 class Tokenizer(Closed):
-    """The byte-level BPE tokenizer that all embedded sizes share."""
+    """The one tokenizer of the study: a byte-level BPE trained on P, or that of a hub model."""
 
-    vocab_size: int = Field(2048, ge=258, description="entries, end-of-text included")
+    vocab_size: int | None = Field(
+        None, ge=258, description="entries to train, end-of-text included; null: 2048"
+    )
+    model: str | None = Field(None, description="take this model's instead: pythia-70m, …")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Tokenizer:
+        if self.model is not None and self.vocab_size is not None:
+            raise ValueError("vocab_size trains a tokenizer, model takes one; give one of them")
+        return self
 
 
 class Corpora(Closed):
@@ -111,11 +171,45 @@ class Pretraining(Closed):
     checkpoints: int = Field(4, gt=0, description="log-spaced checkpoints kept, the last included")
 
 
-class Models(Closed):
-    """The base models."""
+class Hub(Closed):
+    """A published causal language model: a repository at a pinned revision, or a local folder."""
 
-    pretraining: Pretraining
-    sizes: dict[str, Size]
+    repo: str | None = Field(None, description="repository of the Hugging Face hub: owner/name")
+    revision: str | None = Field(
+        None, description="commit, or a branch that does not move; an int base_step N means stepN"
+    )
+    path: ProjectPath | None = Field(None, description="folder that save_pretrained wrote")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Hub:
+        if (self.repo is None) == (self.path is None):
+            raise ValueError("give either repo with revision, or path")
+        if (self.repo is None) != (self.revision is None):
+            raise ValueError("revision belongs to repo: a commit, or a branch such as step3000")
+        return self
+
+
+class Models(Closed):
+    """The base models. `pythia-<size>` and `pythia-<size>-deduped` need not be listed."""
+
+    pretraining: Pretraining | None = Field(None, description="needed where there are sizes")
+    sizes: dict[str, Size] = {}
+    hub: dict[str, Hub] = {}
+
+    @model_validator(mode="after")
+    def _pretrained(self) -> Models:
+        if self.sizes and self.pretraining is None:
+            raise ValueError("sizes need pretraining: n_tokens, learning_rate, …")
+        if twice := sorted(set(self.sizes) & set(self.hub)):
+            raise ValueError(f"{twice[0]} stands in sizes and in hub; rename one of them")
+        return self
+
+    def published(self, name: str) -> Hub | None:
+        """Return where a model that is not pretrained here comes from; None for an unknown name."""
+        if name in self.hub or name in self.sizes:
+            return self.hub.get(name)
+        known = pythia(name) is not None
+        return Hub(repo=f"EleutherAI/{name}", revision=PYTHIA_LAST) if known else None
 
 
 class Optimizer(Closed):
@@ -169,6 +263,12 @@ class Checkpoints(Closed):
     kind: Literal["final", "log", "even", "steps"] = "final"
     count: int | None = Field(None, gt=0, description="how many (log, even)")
     steps: tuple[int, ...] | None = Field(None, description="which (steps)")
+    dtype: Literal["fp32", "bf16"] = Field(
+        "fp32", description="of all but the last, which training goes on from; bf16 rounds drift"
+    )
+    moments: bool = Field(
+        True, description="keep the optimiser's moments at the end; false: no further epoch"
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> Checkpoints:
@@ -299,6 +399,7 @@ def _numbers(node: Any) -> Any:
 def _check_names(params: Params, path: Path) -> None:
     for section, names in (
         ("models.sizes", params.models.sizes),
+        ("models.hub", params.models.hub),
         ("experiments", params.experiments),
     ):
         for name in names:
@@ -335,7 +436,11 @@ def _fields_at(model: Any, place: tuple[int | str, ...]) -> list[str]:
     for part in place[:-1]:
         fields = getattr(model, "model_fields", {})
         if part in fields:
-            model = fields[str(part)].annotation
-            if getattr(model, "__origin__", None) is dict:
-                model = model.__args__[1]
+            model = _section_in(fields[str(part)].annotation)
     return list(getattr(model, "model_fields", {}))
+
+
+def _section_in(annotation: Any) -> Any:
+    """Return the section that a field holds: itself, or the one in `X | None`, `dict[str, X]`."""
+    inside = (annotation, *get_args(annotation))
+    return next((m for m in inside if isinstance(m, type) and issubclass(m, Closed)), None)

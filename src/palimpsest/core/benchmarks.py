@@ -73,18 +73,17 @@ def make_harness(
     tokenizer_folder: Path,
     *,
     tasks: tuple[str, ...],
-    task_dir: Path,
+    folders: tuple[Path, ...],
     batch_size: int,
 ) -> Harness:
-    """Load local tasks from `task_dir`, stock ones by name, and wrap the model.
+    """Load tasks from folders of task files and wrap the model.
 
-    lm-eval's own 14,000 task files are only parsed when a name is not found locally. Raises Fault
-    for a task that neither knows.
+    lm-eval's own 14,000 task files are never parsed. Raises Fault for a task that is not there.
     """
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder, local_files_only=True)
     lm = CachingHFLM(model, tokenizer, batch_size)
-    return Harness(model, lm, _load_tasks(tasks, task_dir))
+    return Harness(model, lm, _load_tasks(tasks, folders))
 
 
 def run_benchmarks(harness: Harness, *, limit: int | None) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -114,13 +113,12 @@ def run_benchmarks(harness: Harness, *, limit: int | None) -> tuple[pd.DataFrame
     return pd.DataFrame(rows), items
 
 
-def _load_tasks(names: tuple[str, ...], task_dir: Path) -> dict[str, Any]:
-    manager = TaskManager(include_defaults=False, include_path=str(task_dir))
-    if set(names) - set(manager.all_tasks):
-        manager = TaskManager(include_path=str(task_dir))
+def _load_tasks(names: tuple[str, ...], folders: tuple[Path, ...]) -> dict[str, Any]:
+    paths: list[str | Path] = [str(folder) for folder in folders]
+    manager = TaskManager(include_defaults=False, include_path=paths)
     unknown = sorted(set(names) - set(manager.all_tasks))
     if unknown:
-        raise Fault(f"evals.tasks: {unknown[0]} is neither in {task_dir} nor a task of lm-eval")
+        raise Fault(f"evals.tasks: {unknown[0]} is in none of {', '.join(map(str, paths))}")
     return manager.load(list(names))
 
 

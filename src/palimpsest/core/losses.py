@@ -6,6 +6,7 @@ causal model cannot see it, so that no attention mask is needed.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -127,6 +128,16 @@ def batch_gradient(
     return BatchGradient(loss_new, loss_replay, new_gradient if new else flat.grads.clone())
 
 
+def products(device: torch.device) -> Any:
+    """Return the context of a forward pass: matrix products in bfloat16 on a GPU, on fp32 weights.
+
+    Training and every measured loss take this one way, so that a step's loss and a measured one
+    differ by the weights alone.
+    """
+    on_gpu = device.type == "cuda"
+    return torch.autocast("cuda", torch.bfloat16) if on_gpu else contextlib.nullcontext()
+
+
 def count_tokens(packed: Sequence[Packed]) -> int:
     """Return how many targets count."""
     return sum(micro.n_tokens for micro in packed)
@@ -143,11 +154,19 @@ def _pad(
         inputs_BT[place, : len(row.tokens) - 1] = row.tokens[:-1]
         targets_BT[place, n_context : len(row.tokens) - 1] = row.tokens[1 + n_context :]
     return Packed(
-        inputs_BT=torch.from_numpy(inputs_BT).to(device),
-        targets_BT=torch.from_numpy(targets_BT).to(device),
+        inputs_BT=_onto(device, inputs_BT),
+        targets_BT=_onto(device, targets_BT),
         row_index=tuple(row_index),
         n_tokens=int((targets_BT != NOT_COUNTED).sum()),
     )
+
+
+def _onto(device: torch.device, values: np.ndarray) -> Tensor:
+    """Copy to the device; to a GPU from pinned memory, so that the host does not wait for it."""
+    tensor = torch.from_numpy(values)
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def _row_sums(model: nn.Module, micro: Packed) -> Tensor:
@@ -159,10 +178,12 @@ def _token_nats(model: Any, micro: Packed) -> Tensor:
     """Return −ln p of each target, (B, T), 0 where it does not count."""
     head, targets_N = linear_head(model), micro.targets_BT.flatten()
     if head is not None:
-        output = model.base_model(input_ids=micro.inputs_BT, use_cache=False)
+        with products(micro.inputs_BT.device):
+            output = model.base_model(input_ids=micro.inputs_BT, use_cache=False)
         nats_N = target_nats(output.last_hidden_state.flatten(0, 1).float(), head, targets_N)
     else:
-        logits_BTV = model(input_ids=micro.inputs_BT, use_cache=False).logits
+        with products(micro.inputs_BT.device):
+            logits_BTV = model(input_ids=micro.inputs_BT, use_cache=False).logits.float()
         nats_N = cross_entropy(
             logits_BTV.flatten(0, 1), targets_N, ignore_index=NOT_COUNTED, reduction="none"
         )

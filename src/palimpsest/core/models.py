@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModelForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
@@ -24,6 +25,7 @@ TOKENIZER_FILES = (
     "vocab.*",
     "merges*",
 )
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 transformers_logging.disable_progress_bar()
 
@@ -68,9 +70,13 @@ def load_causal_lm(folder: Path | str) -> PreTrainedModel:
     """Return a Hugging Face folder's model in fp32; weights missing or left over are a Fault."""
     if not (Path(folder) / "config.json").is_file():
         raise Fault(f"{folder}: no config.json there; give a folder written by save_pretrained")
-    loaded: Any = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
-    )
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
+        )
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        # A shard that is absent or cut, an architecture that transformers does not know.
+        raise Fault(f"{folder}: no model to load: {' '.join(str(error).split())[:300]}") from None
     model, info = loaded
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if info.get(what):
@@ -79,9 +85,14 @@ def load_causal_lm(folder: Path | str) -> PreTrainedModel:
     return _ready(model)
 
 
-def save_causal_lm(model: PreTrainedModel, folder: Path, tokenizer_folder: Path) -> None:
-    """Write fp32 safetensors, config and tokenizer files that AutoModelForCausalLM loads."""
-    model.save_pretrained(folder, state_dict=_own_storage(model))
+def save_causal_lm(
+    model: PreTrainedModel, folder: Path, tokenizer_folder: Path, *, dtype: str = "fp32"
+) -> None:
+    """Write safetensors, config and tokenizer files that AutoModelForCausalLM loads.
+
+    dtype: fp32, or bf16 for half the bytes and 8 bits of precision; both load as fp32.
+    """
+    model.save_pretrained(folder, state_dict=_own_storage(model, DTYPES[dtype]))
     for pattern in TOKENIZER_FILES:
         for file in sorted(Path(tokenizer_folder).glob(pattern)):
             shutil.copyfile(file, Path(folder) / file.name)
@@ -108,7 +119,7 @@ def _ready(model: PreTrainedModel) -> PreTrainedModel:
     return cast(PreTrainedModel, moved.eval())
 
 
-def _own_storage(model: nn.Module) -> dict[str, torch.Tensor]:
+def _own_storage(model: nn.Module, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     """Return the state dict with each tensor in storage of its own, tied ones still shared.
 
     Weights that are views of one flat buffer look shared to safetensors, which refuses them.
@@ -118,6 +129,6 @@ def _own_storage(model: nn.Module) -> dict[str, torch.Tensor]:
     for name, tensor in model.state_dict().items():
         place = (tensor.data_ptr(), tensor.numel())
         if place not in copies:
-            copies[place] = tensor.detach().clone()
+            copies[place] = tensor.detach().to(dtype, copy=True)
         state[name] = copies[place]
     return state

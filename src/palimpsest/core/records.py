@@ -1,4 +1,4 @@
-"""JSON Lines of documents, sessions and questions → checked records; free of pandas and torch.
+"""Records of documents, sessions and questions → checked rows; free of pandas and torch.
 
 Planning checks the user's questions with it, so it must load fast.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -17,17 +17,35 @@ from palimpsest.faults import Fault
 Record = dict[str, Any]
 
 
-def document_of(record: Record) -> Record:
-    """Read a document in the layout of the Pile; meta.title is ours and may be absent."""
-    meta = record["meta"]
-    domain, title = meta["pile_set_name"], meta.get("title", "")
-    return {"domain": text_in(domain), "title": title, "text": text_in(record["text"])}
+def document_of(record: Record, column: str = "text") -> Record:
+    """Read a document: its text, and a domain and a title where it has them, as in the Pile."""
+    meta = record.get("meta") or {}
+    meta = meta if isinstance(meta, dict) else {}
+    domain = meta.get("pile_set_name") or record.get("domain") or "text"
+    title = meta.get("title") or record.get("title") or ""
+    return {"domain": text_in(domain), "title": str(title), "text": text_in(record[column])}
 
 
-def session_of(record: Record) -> Record:
-    """Join the turns of an episode, one `SPEAKER: utterance` line per turn."""
-    lines = [f"{text_in(turn['speaker'])}: {text_in(turn['text'])}\n" for turn in record["turns"]]
+def session_of(record: Record, column: str = "text") -> Record:
+    """Read an episode: turns as `SPEAKER: utterance` lines, or a document as it stands."""
+    if "TURNS" in record:
+        turns = sorted(record["TURNS"], key=lambda turn: int(turn["NUMBER"]))
+        lines = [line for turn in turns if (line := crd3_line(turn))]
+    elif "turns" in record:
+        spoken = ((text_in(turn["speaker"]), text_in(turn["text"])) for turn in record["turns"])
+        lines = [f"{speaker}: {text}\n" for speaker, text in spoken]
+    elif "episode" in record and column not in record:
+        raise ValueError("neither TURNS nor turns nor text")
+    else:
+        return document_of(record, column)
     return {"domain": "dnd", "title": text_in(record["episode"]), "text": text_in("".join(lines))}
+
+
+def crd3_line(turn: Record) -> str:
+    """Join a turn of CRD3, its speakers and its pieces of utterance; nothing if nobody speaks."""
+    said = " ".join(part for piece in turn["UTTERANCES"] if (part := piece.strip()))
+    names = ", ".join(name.strip() for name in turn["NAMES"] if name.strip())
+    return f"{names}: {said}\n" if names and said else f"{said}\n" if said else ""
 
 
 def question_of(record: Record) -> Record:
@@ -44,22 +62,36 @@ def text_in(value: object) -> str:
 
 def read_records(path: Path, parse: Callable[[Record], Record]) -> Iterator[Record]:
     """Yield `parse(record)` for each JSON line; a wrong line is a Fault with its number."""
+    return parsed_records(lines_of(path), parse)
+
+
+def parsed_records(
+    placed: Iterable[tuple[str, Record]], parse: Callable[[Record], Record]
+) -> Iterator[Record]:
+    """Yield `parse(record)` for each record; a wrong one is a Fault with its place."""
+    for place, record in placed:
+        try:
+            yield parse(record)
+        except KeyError as error:
+            raise Fault(f"{place}: the record has no {error.args[0]!r}") from None
+        except (AttributeError, TypeError, ValueError) as error:
+            raise Fault(f"{place}: wrong record: {error}") from None
+
+
+def lines_of(path: Path) -> Iterator[tuple[str, Record]]:
+    """Yield the place and the content of each JSON line of a file."""
     number = 0
     try:
         with open_text(path) as lines:
             for line in lines:
                 number += 1
                 if line.strip():
-                    yield parse(json.loads(line))
+                    yield f"{path}:{number}", json.loads(line)
     except FileNotFoundError:
         raise Fault(f"{path}: no such file; see data/README.md for what ships with it") from None
     except json.JSONDecodeError as error:
         raise Fault(f"{path}:{number}: not JSON: {error.msg} at column {error.colno}") from None
-    except KeyError as error:
-        raise Fault(f"{path}:{number}: the record has no {error.args[0]!r}") from None
-    except (AttributeError, TypeError, ValueError) as error:
-        raise Fault(f"{path}:{number}: wrong record: {error}") from None
-    except (EOFError, OSError, lzma.LZMAError) as error:
+    except (EOFError, OSError, UnicodeDecodeError, lzma.LZMAError) as error:
         raise Fault(f"{path}: cannot be read after line {number}: {error}") from None
 
 

@@ -1,6 +1,6 @@
-"""Turns token files of the original domain into small GPT-NeoX models pretrained from scratch.
+"""Makes base models: small GPT-NeoX pretrained from token files, or published ones fetched.
 
-Keeps several checkpoints of one pretraining, at doubling amounts of text.
+A pretraining keeps several checkpoints, at doubling amounts of text; a published base is one.
 """
 
 from __future__ import annotations
@@ -10,22 +10,24 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
+from torch import nn
 
 from palimpsest.core.checkpoints import doublings, folder_name
 from palimpsest.core.course import Course, Progress, Trainee, restore, state
+from palimpsest.core.hub import model_files
 from palimpsest.core.loop import train
-from palimpsest.core.models import count_parameters, new_neox, save_causal_lm
+from palimpsest.core.models import count_parameters, load_causal_lm, new_neox, save_causal_lm
 from palimpsest.core.policies import cosine
 from palimpsest.core.resume import Saver
 from palimpsest.core.rows import Batch, Row
 from palimpsest.core.speed import speed
 from palimpsest.core.stops import Settings
+from palimpsest.core.tokenizers import entries_and_end
 from palimpsest.faults import Fault
 from palimpsest.progress import note, step_done
 
@@ -33,6 +35,37 @@ Spec = dict[str, Any]
 
 
 def build(spec: Spec, inputs: dict[str, Any], out: Path) -> None:
+    """Write the base that `spec["kind"]` names: embedded or published."""
+    if spec["kind"] == "published":
+        fetch(spec, inputs["tokenizer"], out)
+    else:
+        pretrain(spec, inputs, out)
+
+
+def fetch(spec: Spec, tokenizer: Path, out: Path) -> None:
+    """Write a published model in fp32 under the study's tokenizer, no weight missing or left over.
+
+    spec: repo and revision, or path; step and tokens_per_step (0: not known) of its pretraining.
+    """
+    folder, commit = model_files(spec)
+    model = load_causal_lm(folder)
+    n_rows = cast(nn.Embedding, model.get_input_embeddings()).num_embeddings
+    n_entries, end_token = entries_and_end(tokenizer)
+    if n_entries > n_rows:
+        raise Fault(f"{folder}: {n_rows} embeddings for {n_entries} entries of the tokenizer")
+    model.config.eos_token_id = end_token  # some name several
+    name, step = folder_name(spec["step"]), spec["step"]
+    save_causal_lm(model, out / name, tokenizer)
+    n_tokens = step * spec["tokens_per_step"] or None
+    kept = [{"step": step, "n_tokens": n_tokens, "folder": name}]
+    _write_base(out, model, kept=kept, origin={**_origin(spec), "commit": commit})
+
+
+def _origin(spec: Spec) -> dict[str, str]:
+    return {name: spec[name] for name in ("repo", "revision", "path") if name in spec}
+
+
+def pretrain(spec: Spec, inputs: dict[str, Any], out: Path) -> None:
     """Pretrain one size with one seed on the training tokens of P.
 
     spec: shape of the model, `n_tokens`, `batch_sequences`, the cosine's `learning_rate`,
@@ -63,7 +96,7 @@ def build(spec: Spec, inputs: dict[str, Any], out: Path) -> None:
 
 
 def _new_model(spec: Spec, tokenizer: Path) -> Any:
-    vocab_size = Tokenizer.from_file(str(tokenizer / "tokenizer.json")).get_vocab_size()
+    vocab_size, _ = entries_and_end(tokenizer)
     shape = {name: spec[name] for name in ("hidden_size", "layers", "heads", "context_length")}
     return new_neox(**shape, vocab_size=vocab_size, seed=spec["seed"])
 
@@ -130,15 +163,23 @@ def _write(out: Path, trainee: Trainee, progress: Progress, *, keep: list[int]) 
     )
     log = log[["step", "n_tokens", "learning_rate", "loss_nats", "grad_norm"]]
     log.to_parquet(out / "log.parquet", index=False)
-    n_params, n_params_total = count_parameters(trainee.model)
     n_tokens = dict(zip(log.step, log.n_tokens, strict=True))
+    kept = [
+        {"step": step, "n_tokens": int(n_tokens[step]), "folder": folder_name(step)}
+        for step in keep
+    ]
+    _write_base(out, trainee.model, kept=kept, origin={})
+
+
+def _write_base(
+    out: Path, model: Any, *, kept: list[dict[str, Any]], origin: dict[str, str | None]
+) -> None:
+    n_params, n_params_total = count_parameters(model)
     base = {
         "n_params": n_params,
         "n_params_total": n_params_total,
-        "checkpoints": [
-            {"step": step, "n_tokens": int(n_tokens[step]), "folder": folder_name(step)}
-            for step in keep
-        ],
-        "final": folder_name(keep[-1]),
+        "checkpoints": kept,
+        "final": kept[-1]["folder"],
+        "origin": origin,
     }
     (out / "base.json").write_text(json.dumps(base, sort_keys=True, indent=1) + "\n", "utf-8")

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from palimpsest.core.records import Record, document_of, question_of, read_records, session_of
+from palimpsest.core.hub import tokenizer_files
+from palimpsest.core.reading import of_hub, of_path, records
+from palimpsest.core.records import Record, document_of, parsed_records, question_of, session_of
+from palimpsest.core.stock import write_task
+from palimpsest.core.tokenizers import difference, read_tokenizer, write_published
 from palimpsest.faults import Fault
+from palimpsest.progress import step_done
 
 END_OF_TEXT = "<|endoftext|>"
 COLUMNS = ["document", "domain", "title", "text"]
 
 
-def build(spec: dict[str, Any], inputs: dict[str, Any], out: Path) -> None:
+def build(spec: Record, inputs: dict[str, Any], out: Path) -> None:
     """Write the artifact that `spec["kind"]` names: documents, sessions, questions or tokenizer."""
     if spec["kind"] == "documents":
         write_documents(spec, out)
@@ -27,53 +34,99 @@ def build(spec: dict[str, Any], inputs: dict[str, Any], out: Path) -> None:
         write_questions(spec, out)
     elif spec["kind"] == "tokenizer":
         train_tokenizer(spec, inputs["original"], out)
+    elif spec["kind"] == "published-tokenizer":
+        take_tokenizer(spec, out)
+    elif spec["kind"] == "same-tokenizer":
+        check_tokenizer(spec, inputs["tokenizer"], out)
+    elif spec["kind"] == "benchmark":
+        take_benchmark(spec, out)
     else:
-        raise Fault(
-            f"corpora: no kind {spec['kind']!r} (documents, sessions, questions, tokenizer)"
-        )
+        raise Fault(f"corpora: no kind {spec['kind']!r}")
 
 
-def write_documents(spec: dict[str, Any], out: Path) -> None:
-    """Write both splits of a corpus of documents; `max_documents` keeps the first of each split."""
+def write_documents(spec: Record, out: Path) -> None:
+    """Write both splits of a corpus of documents.
+
+    spec: `train` and `held_out`, two files, of which `max_documents` keeps the first ones; or one
+    source (path or dataset) whose first `held_out_documents` are held out, `max_documents` of the
+    following are for training, and a text that was held out does not come again.
+    """
+    parse = partial(document_of, column=spec.get("text_column", "text"))
+    if "train" not in spec:
+        divide(spec, parse, out)
+        return
     splits = []
     for split in ("train", "held_out"):
         path = Path(spec[split])
-        parsed = read_records(path, document_of)
-        splits.append(frame(islice(parsed, spec["max_documents"]), path))
+        parsed = parsed_records(of_path(path), parse)
+        splits.append(frame(islice(parsed, spec.get("max_documents")), str(path)))
     write_splits(train=splits[0], held_out=splits[1], out=out)
 
 
-def write_sessions(spec: dict[str, Any], out: Path) -> None:
-    """Write the sessions in time order; the last `held_out_episodes` are the held-out split.
+def divide(spec: Record, parse: Callable[[Record], Record], out: Path) -> None:
+    """Write the first documents of one source as held out, others as training text."""
+    placed, commit = records(spec)
+    column = spec.get("text_column", "text")
+    filled = ((at, one) for at, one in placed if str(one.get(column, "-")).strip())
+    documents = parsed_records(filled, parse)
+    n_held_out, most = spec["held_out_documents"], spec.get("max_documents")
+    held_out = list(islice(documents, n_held_out))
+    known = {row["text"] for row in held_out}
+    others = (row for row in documents if row["text"] not in known)
+    train = list(counted(islice(others, most), total=most))
+    if len(held_out) < n_held_out or len(train) < (most or 1):
+        raise Fault(
+            f"{named(spec)}: {len(held_out) + len(train)} different documents; "
+            f"held_out_documents {n_held_out} and max_documents {most or 'at least 1'} ask for more"
+        )
+    source = named(spec)
+    write_splits(train=frame(train, source), held_out=frame(held_out, source), out=out)
+    write_json({**spec, "commit": commit}, out / "origin.json")
 
-    `episode_characters`, if given, shortens each training episode to its first whole lines, so
-    that a small study still passes through all of the story.
+
+def counted(rows: Iterator[Record], *, total: int | None) -> Iterator[Record]:
+    """Pass rows on and show how many have come."""
+    for number, row in enumerate(rows, start=1):
+        yield row
+        step_done(number, total or number, "document")
+
+
+def write_sessions(spec: Record, out: Path) -> None:
+    """Write the new domain in time order; the last `held_out_episodes` are the held-out split.
+
+    spec: path or dataset. `episode_characters`, if given, shortens each training episode to its
+    first whole lines, so that a small study still passes through all of the story.
     """
-    path, n_held_out = Path(spec["path"]), spec["held_out_episodes"]
-    sessions = frame(read_records(path, session_of), path)
+    placed, commit = records(spec)
+    parse = partial(session_of, column=spec.get("text_column", "text"))
+    n_held_out, source = spec["held_out_episodes"], named(spec)
+    sessions = frame(parsed_records(placed, parse), source)
     n_train = len(sessions) - n_held_out
     if n_held_out < 1 or n_train < 1:
         raise Fault(
-            f"{path}: held_out_episodes is {n_held_out}, the file has {len(sessions)} episodes; "
+            f"{source}: held_out_episodes is {n_held_out}, it has {len(sessions)} episodes; "
             "give a number that leaves at least one on each side"
         )
-    most = spec["episode_characters"]
+    most = spec.get("episode_characters")
     train = sessions.iloc[:n_train]
     train = train.assign(text=[shortened(text, most) for text in train["text"]])
     held_out = sessions.iloc[n_train:].assign(document=range(n_held_out))
     write_splits(train=train, held_out=held_out, out=out)
+    if commit:
+        write_json({**spec, "commit": commit}, out / "origin.json")
 
 
-def write_questions(spec: dict[str, Any], out: Path) -> None:
+def write_questions(spec: Record, out: Path) -> None:
     """Write the question and answer pairs in the order of the file."""
     path = Path(spec["path"])
-    questions = pd.DataFrame(read_records(path, question_of), columns=["question", "answer"])
+    rows = parsed_records(of_path(path), question_of)
+    questions = pd.DataFrame(rows, columns=["question", "answer"])
     if questions.empty:
         raise Fault(f"{path}: holds no records")
     questions.to_parquet(out / "questions.parquet", index=False)
 
 
-def train_tokenizer(spec: dict[str, Any], original: Path, out: Path) -> None:
+def train_tokenizer(spec: Record, original: Path, out: Path) -> None:
     """Train a byte-level BPE on the training text; the end-of-text token has id 0."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -106,8 +159,45 @@ def write_tokenizer_config(out: Path) -> None:
         "pad_token": END_OF_TEXT,
         "clean_up_tokenization_spaces": False,
     }
-    text = json.dumps(config, sort_keys=True, indent=1)
-    (out / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
+    write_json(config, out / "tokenizer_config.json")
+
+
+def take_tokenizer(spec: Record, out: Path) -> None:
+    """Write the tokenizer of a published model (spec: repo and revision, or path)."""
+    folder, commit = tokenizer_files(spec)
+    write_published(folder, out)
+    write_json({**spec, "commit": commit}, out / "origin.json")
+
+
+def check_tokenizer(spec: Record, tokenizer: Path, out: Path) -> None:
+    """Write that a published model has the study's tokenizer; a Fault names the first difference.
+
+    Losses of models are compared token by token, so that all must cut text alike.
+    """
+    folder, commit = tokenizer_files(spec)
+    with tempfile.TemporaryDirectory() as own:
+        write_published(folder, Path(own))
+        found = difference(read_tokenizer(Path(own)), read_tokenizer(tokenizer))
+    if found:
+        name = spec.get("repo") or spec["path"]
+        raise Fault(
+            f"{name}: another tokenizer than the study's ({found}); "
+            "models with different tokenizers need studies of their own"
+        )
+    write_json({**spec, "commit": commit}, out / "origin.json")
+
+
+def take_benchmark(spec: Record, out: Path) -> None:
+    """Write a task that comes with lm-eval, and its data from the hub (spec: task)."""
+    commits = {}
+
+    def rows_of(repo: str, config: str | None, split: str) -> list[Record]:
+        source = {"repo": repo, "revision": "main", "config": config, "split": split}
+        placed, commits[split] = of_hub(source)
+        return [row for _, row in placed]
+
+    origin = write_task(spec["task"], out, rows_of)
+    write_json({**spec, **origin, "commits": commits}, out / "origin.json")
 
 
 def write_splits(*, train: pd.DataFrame, held_out: pd.DataFrame, out: Path) -> None:
@@ -120,11 +210,23 @@ def write_splits(*, train: pd.DataFrame, held_out: pd.DataFrame, out: Path) -> N
     held_out.to_parquet(out / "held_out.parquet", index=False)
 
 
-def frame(rows: Iterator[Record], path: Path) -> pd.DataFrame:
+def write_json(content: Record, file: Path) -> None:
+    """Write JSON with sorted keys."""
+    file.write_text(json.dumps(content, sort_keys=True, indent=1) + "\n", encoding="utf-8")
+
+
+def named(spec: Record) -> str:
+    """Name a source as a person knows it."""
+    if "archive" in spec:
+        return str(spec["archive"]["url"])
+    return str(spec["dataset"]["repo"] if "dataset" in spec else spec["path"])
+
+
+def frame(rows: Iterable[Record], source: str) -> pd.DataFrame:
     """Number the rows of one split and return them in the columns of the parquet file."""
     documents = [{"document": number, **row} for number, row in enumerate(rows)]
     if not documents:
-        raise Fault(f"{path}: holds no records")
+        raise Fault(f"{source}: holds no records")
     return pd.DataFrame(documents, columns=COLUMNS)
 
 

@@ -25,20 +25,21 @@ class Setting:
     config: str
     tokenizer: str
     tasks: tuple[str, ...]
-    task_dir: str
+    folders: tuple[Path, ...]
     batch_size: int
     folder: Path = field(compare=False)
 
 
 def build(spec: dict[str, Any], inputs: dict[str, Any], out: Path) -> None:
-    """Evaluate one checkpoint of a base or train artifact (inputs: weights).
+    """Evaluate one checkpoint of a base or train artifact.
 
+    inputs: weights and, for tasks that come with lm-eval, benchmarks: their folders.
     spec: tasks, limit, batch_size, folder (a checkpoint's name, or "final") and task_dir, the
     folder of local task files below the project's root.
     """
     started = time.monotonic()
     folder = artifacts.weights(inputs["weights"], spec["folder"])
-    harness = _harness(_setting(spec, folder))
+    harness = _harness(_setting(spec, folder, inputs.get("benchmarks", [])))
     swap_weights(harness.model, folder)
     results, items = run_benchmarks(harness, limit=spec["limit"])
     results.to_parquet(out / "results.parquet", index=False)
@@ -46,13 +47,13 @@ def build(spec: dict[str, Any], inputs: dict[str, Any], out: Path) -> None:
     progress.note(wall_seconds=time.monotonic() - started)
 
 
-def _setting(spec: dict[str, Any], folder: Path) -> Setting:
+def _setting(spec: dict[str, Any], folder: Path, benchmarks: list[Path]) -> Setting:
     texts = [(folder / name).read_bytes() for name in TOKENIZER_FILES if (folder / name).is_file()]
     return Setting(
         config=(folder / "config.json").read_text("utf-8"),
         tokenizer=hashlib.sha256(b"\0".join(texts)).hexdigest(),
         tasks=tuple(spec["tasks"]),
-        task_dir=spec["task_dir"],
+        folders=(Path(spec["task_dir"]), *benchmarks),
         batch_size=spec["batch_size"],
         folder=folder,
     )
@@ -65,6 +66,6 @@ def _harness(setting: Setting) -> Harness:
         load_causal_lm(setting.folder),
         setting.folder,
         tasks=setting.tasks,
-        task_dir=Path(setting.task_dir),
+        folders=setting.folders,
         batch_size=setting.batch_size,
     )

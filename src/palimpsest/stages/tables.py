@@ -40,10 +40,12 @@ def build(spec: Spec, inputs: Inputs, out: Path) -> None:
 
 
 def _with_outcome(entry: Spec, inputs: Inputs) -> Spec:
-    """Add which base checkpoint a run started from and what ended it."""
+    """Add the base's size, which of its checkpoints a run started from, and what ended the run."""
     recall = _json(inputs["recalls"][entry["recall"]] / "recall.json")
     phase = _json(inputs["trains"][entry["trains"][-1]] / "phase.json")
-    return entry | {"base_step": recall["base_step"], "stop_reason": phase["stop_reason"]}
+    base = _json(inputs["bases"][entry["base"]] / "base.json")
+    found = {"base_step": recall["base_step"], "stop_reason": phase["stop_reason"]}
+    return entry | found | {name: base[name] for name in ("n_params", "n_params_total")}
 
 
 def _stacked(entries: list[Spec], inputs: Inputs) -> Frames:
@@ -102,10 +104,13 @@ def _of_probes(spec: Spec, inputs: Inputs, entries: list[Spec]) -> Frames:
 
 
 def _bases(entries: list[Spec], inputs: Inputs, held_out: pd.DataFrame) -> pd.DataFrame:
-    listed = {
-        (entry["model"], entry["seed"]): _json(inputs["bases"][entry["base"]] / "base.json")
-        for entry in entries
-    }
+    """Join the checkpoints that one model brings in several artifacts: one per revision."""
+    listed: dict[tuple[str, int], dict[int, Any]] = {}
+    for entry in entries:
+        base = _json(inputs["bases"][entry["base"]] / "base.json")
+        sizes = {name: base[name] for name in ("n_params", "n_params_total")}
+        kept = listed.setdefault((entry["model"], entry["seed"]), {})
+        kept.update({one["step"]: sizes | one for one in base["checkpoints"]})
     return bases.bases_table(listed, entries, held_out[held_out.checkpoint_step == 0])
 
 
@@ -119,10 +124,17 @@ def _evals(entries: list[Spec], inputs: Inputs) -> pd.DataFrame:
         base, now = (read(inputs["evals"][entry[place]]) for place in ("base_evals", "evals"))
         head = {name: settings.at[entry["run"], name] for name in evals.EVAL_COLUMNS[:5]}
         rows += evals.eval_rows(head, base, now)
-        seen[f"base:{entry['model']}:s{entry['seed']}"] = (entry, base)
+        seen[_base_name(entry)] = (entry, base)
     for name, (entry, base) in sorted(seen.items()):
         rows += evals.base_rows(evals.base_head(name, entry), base)
     return pd.DataFrame(rows, columns=evals.EVAL_COLUMNS)
+
+
+def _base_name(entry: Spec) -> str:
+    """Name a base's own rows; one that is not its pretraining's last says after which update."""
+    step = entry["asked_base_step"]
+    early = "" if step == "final" else f"@{step}"
+    return f"base:{entry['model']}{early}:s{entry['seed']}"
 
 
 def _answers(folder: Path) -> evals.Answers:

@@ -76,12 +76,19 @@ def _train(spec: Spec, inputs: Inputs, out: Path) -> None:
     progress = _start(spec, before, trainee) if saved is None else restore(saved, trainee)
     if saved is None:
         live.measure(trainee, progress)
-    keep = steps_to_keep(spec["phase"]["checkpoints"], stream.n_steps)
+    kept_as = {"dtype": "fp32", "moments": True} | spec["phase"]["checkpoints"]
+    keep = steps_to_keep(kept_as, stream.n_steps)
 
     def after_step() -> None:
         live.measure(trainee, progress)
         if progress.n_steps in keep:
-            save_causal_lm(trainee.model, out / folder_name(progress.step), before.weights)
+            last = progress.n_steps == stream.n_steps
+            save_causal_lm(
+                trainee.model,
+                out / folder_name(progress.step),
+                before.weights,
+                dtype="fp32" if last else kept_as["dtype"],
+            )
         step_done(progress.n_steps, stream.n_steps, "step")
         if saver.due():
             kept = [folder_name(step) for step in _kept(keep, progress)]
@@ -89,9 +96,9 @@ def _train(spec: Spec, inputs: Inputs, out: Path) -> None:
 
     _train_and_note_speed(trainee, course, progress, after_step=after_step)
     final = out / folder_name(progress.step)
-    if not final.exists():
+    if not final.exists() or kept_as["dtype"] != "fp32":  # a rule may have ended it anywhere
         save_causal_lm(trainee.model, final, before.weights)
-    torch.save(_state_after(trainee, progress), out / "state.pt")
+    torch.save(_state_after(trainee, progress, kept_as["moments"]), out / "state.pt")
     frames = {"live": live.frame(progress), "pieces": live.pieces(progress)}
     _write(out, progress, keep=_kept(keep, progress, ended=True), **frames)
     saver.remove()
@@ -293,10 +300,10 @@ def _train_and_note_speed(
     note(**speed(trainee, n_tokens=n_tokens, wall_seconds=time.perf_counter() - began))
 
 
-def _state_after(trainee: Trainee, progress: Progress) -> dict[str, Any]:
+def _state_after(trainee: Trainee, progress: Progress, moments: bool) -> dict[str, Any]:
     """Return what a following epoch, or a phase that carries the moments, goes on from."""
     memory = {name: json.dumps(getattr(progress, name)) for name in ("policy", "stops")}
-    return {"optimizer": trainee.update.state(), **memory}
+    return {"optimizer": trainee.update.state(), **memory} if moments else memory
 
 
 def _write(

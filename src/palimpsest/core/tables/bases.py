@@ -14,22 +14,22 @@ BASE_COLUMNS = [
 
 
 def bases_table(
-    bases: dict[tuple[str, int], dict[str, Any]],
+    bases: dict[tuple[str, int], dict[int, dict[str, Any]]],
     entries: list[dict[str, Any]],
     held_out: pd.DataFrame,
 ) -> pd.DataFrame:
     """Return every kept checkpoint; losses, nats per token, where a run started from it, else NaN.
 
-    bases: (model, seed) → base.json; held_out: the rows of all runs at their θ₀.
+    bases: (model, seed) → step → {step, n_tokens, n_params, n_params_total}; `final` marks the
+    last. held_out: the rows of all runs at their θ₀.
     """
     losses = _losses(entries, held_out)
     rows = []
-    for (model, seed), base in sorted(bases.items()):
-        for kept in base["checkpoints"]:
-            measured = losses.get((model, seed, kept["step"]), {})
-            row = {"model": model, "seed": seed, "final": kept["folder"] == base["final"]}
-            row |= {name: base[name] for name in ("n_params", "n_params_total")}
-            row |= {name: kept[name] for name in ("step", "n_tokens")}
+    for (model, seed), checkpoints in sorted(bases.items()):
+        for step, kept in sorted(checkpoints.items()):
+            measured = losses.get((model, seed, step), {})
+            row = {"model": model, "seed": seed, "final": step == max(checkpoints)}
+            row |= {name: kept[name] for name in BASE_COLUMNS[2:6]}
             for corpus in ("original", "new"):
                 row[f"loss_{corpus}_nats"] = measured.get(corpus, np.nan)
             rows.append(row)
