@@ -9,11 +9,13 @@ from pathlib import Path
 SOURCE = str(Path(workflow.basedir) / "src")
 sys.path.insert(0, SOURCE)
 
-from palimpsest.faults import Fault
+from palimpsest import progress
+from palimpsest.faults import Fault, of_system
 from palimpsest.schedule import Written, schedule, use_source
 
 try:
     use_source(SOURCE)
+    progress.announce(quiet=False)
     S = (
         schedule(
             config.get("params", "params.yaml"),
@@ -24,9 +26,13 @@ try:
         if workflow.is_main_process
         else Written()
     )
-except Fault as fault:
-    print(f"error: {fault}", file=sys.stderr)
+except (Fault, OSError) as fault:
+    told = fault if isinstance(fault, Fault) else of_system(fault)
+    print(f"error: {told or repr(fault)}", file=sys.stderr)
     sys.exit(2)
+
+
+report: "workflow/report/workflow.rst"
 
 
 onstart:

@@ -81,7 +81,7 @@ ONE_LINE = {
     "missing": (
         "corpora/questions/path",
         None,
-        "study.yaml: corpora.questions.path: Field required",
+        "study.yaml: corpora.questions.path: missing; docs/parameters.md says what belongs there",
     ),
     "no source": (
         "corpora/new/path",
@@ -104,23 +104,22 @@ ONE_LINE = {
     "not a number": (
         "probe/batches",
         "many",
-        "study.yaml: probe.batches: Input should be a valid integer, unable to parse string as "
-        "an integer (got 'many')",
+        "study.yaml: probe.batches: expected a whole number (got 'many')",
     ),
     "out of range": (
         "fits/confidence",
         1.5,
-        "study.yaml: fits.confidence: Input should be less than 1 (got 1.5)",
+        "study.yaml: fits.confidence: expected a number less than 1 (got 1.5)",
     ),
     "infinite": (
         "models/pretraining/learning_rate",
         float("inf"),
-        "study.yaml: models.pretraining.learning_rate: Input should be a finite number (got inf)",
+        "study.yaml: models.pretraining.learning_rate: expected a finite number (got inf)",
     ),
     "in a list": (
         "probe/landscape_replay",
         [0.0, 1.5],
-        "study.yaml: probe.landscape_replay.1: Input should be less than or equal to 1 (got 1.5)",
+        "study.yaml: probe.landscape_replay.1: expected a number less than or equal to 1 (got 1.5)",
     ),
     "heads do not divide": (
         "models/sizes/tiny/heads",
@@ -155,8 +154,7 @@ ONE_LINE = {
     "no task": (
         "evals/tasks",
         [],
-        "study.yaml: evals.tasks: Tuple should have at least 1 item after validation, not 0 "
-        "(got [])",
+        "study.yaml: evals.tasks: expected at least one (got [])",
     ),
     "unknown law": (
         "fits/laws",
@@ -254,7 +252,7 @@ def test_a_section_named_by_a_number_is_refused(load):
 
 def test_a_study_without_experiments_is_refused(load):
     line = fault(load, smallest() | {"experiments": {}})
-    assert line.startswith("study.yaml: experiments: Dictionary should have at least 1 item")
+    assert line.startswith("study.yaml: experiments: expected at least one")
 
 
 def test_parameters_are_frozen(load):

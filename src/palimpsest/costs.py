@@ -9,10 +9,33 @@ from dataclasses import dataclass, replace
 
 from palimpsest.shapes import Shape
 
-# One AVX2 core, torch 2.13, fp32, measured on four sizes from 25 k to 793 k parameters:
-# seconds per training token = SECONDS_PER_TOKEN + operations / OPERATIONS_PER_SECOND.
-SECONDS_PER_TOKEN = 38e-6
-OPERATIONS_PER_SECOND = 5.1e10
+# By stage: seconds of an artifact, per token, per operation. Least squares over the 148 torch
+# artifacts of the default study (25 k to 793 k parameters, fp32, torch 2.13) on two AVX2 cores that
+# both worked. A folder's own records correct them (overview.py).
+PACES = {
+    "corpora": (0.8, 0.0, 0.0),
+    "tokens": (1.1, 0.0, 0.0),
+    "bases": (0.0, 16e-6, 1.42e-11),
+    "probes": (0.9, 2.1e-6, 2.17e-11),
+    "train": (0.5, 9.2e-6, 1.87e-11),
+    "recall": (0.3, 4.4e-6, 1.41e-11),
+    "evals": (1.0, 6.2e-6, 1.69e-11),
+    "tables": (2.5, 0.0, 0.0),
+    "fits": (7.6, 0.0, 0.0),
+    "report": (11.0, 0.0, 0.0),
+}
+BYTES = {  # of an artifact besides its weights, as the default study wrote them
+    "corpora": 1.3e6,
+    "tokens": 2.3e6,
+    "bases": 0.5e6,
+    "probes": 14e3,
+    "train": 160e3,
+    "recall": 26e3,
+    "evals": 16e3,
+    "tables": 0.7e6,
+    "fits": 0.8e6,
+    "report": 4.5e6,
+}
 BYTES_PER_NEW_TOKEN = 3.2  # of English text at 2,048 entries of byte-level BPE
 # Items of the stock tasks' evaluated splits: hellaswag's validation, lambada_openai's test.
 N_ITEMS = {"hellaswag": 10_042, "lambada_openai": 5_153}
@@ -63,7 +86,6 @@ def training(shape: Shape | None, n_tokens: float, *, row: int) -> Cost:
     return Cost(
         flops=matrices + attention,
         n_tokens=n_tokens,
-        seconds=n_tokens * SECONDS_PER_TOKEN + matrices / OPERATIONS_PER_SECOND,
         n_parameters=parameters(shape)[1],
     )
 
@@ -71,7 +93,14 @@ def training(shape: Shape | None, n_tokens: float, *, row: int) -> Cost:
 def forward(shape: Shape | None, n_tokens: float, *, row: int) -> Cost:
     """Return the cost of a forward pass: a third of training."""
     cost = training(shape, n_tokens, row=row)
-    return replace(cost, flops=cost.flops / 3, seconds=cost.seconds / 3)
+    return replace(cost, flops=cost.flops / 3)
+
+
+def paced(stage: str, cost: Cost) -> Cost:
+    """Return what an artifact of a stage costs: seconds, and the bytes that all of them take."""
+    fixed, per_token, per_operation = PACES.get(stage, (0.0, 0.0, 0.0))
+    seconds = fixed + per_token * cost.n_tokens + per_operation * cost.flops
+    return replace(cost, seconds=seconds, n_bytes=cost.n_bytes + BYTES.get(stage, 0.0))
 
 
 def plus(*costs: Cost) -> Cost:

@@ -10,23 +10,57 @@ from pathlib import Path
 
 from palimpsest import params as P
 from palimpsest import progress, slurm, store
+from palimpsest.again import build_again
 from palimpsest.faults import Fault
+from palimpsest.fingerprint import digest
+from palimpsest.plan import ACCEPTED, DVC_FILE
 from palimpsest.schedule import Schedule, own, schedule
 
 PARAMS, STUDIES = Path("params.yaml"), Path("studies")
 
 
-def build_and_record(arguments: list[str]) -> int:
+def build_and_record(arguments: list[str], *, again: str | None = None) -> int:
     """Run Snakemake, then let DVC record every stage that is complete; return the exit code."""
-    code = _call("snakemake", *arguments)
-    if code:
-        return code
     to_do = schedule(str(PARAMS), by="cores", cores=1)
+    code = _build_again(to_do, again, arguments) if again else 0
+    if code == 0 and (arguments or again or not to_do.all_stands()):
+        code = _call("snakemake", *arguments)
+        to_do = schedule(str(PARAMS), by="cores", cores=1)
+    return code or _record(to_do)
+
+
+def snakemake_options(*, quiet: bool, verbose: bool) -> list[str]:
+    """Return how much Snakemake is to print."""
+    if quiet:
+        return ["--quiet", "all"]
+    return ["--quiet", "host", "--printshellcmds"] if verbose else []
+
+
+def _build_again(to_do: Schedule, stage: str, arguments: list[str]) -> int:
+    if stage not in to_do.order:
+        raise Fault(f"{stage}: no such stage; the stages are {', '.join(to_do.order)}")
+    return build_again(to_do, stage, lambda target: _call("snakemake", target, *arguments))
+
+
+def _record(to_do: Schedule) -> int:
+    """Record the complete stages in DVC, unless it has recorded just this; return the exit code."""
     complete = [stage for stage in to_do.order if _recordable(to_do, stage)]
-    code = _call("dvc", "commit", "--force", "--quiet", *complete) if complete else 0
+    state = _state(to_do, complete)
+    code = 0
+    if complete and not (store.RECORDED.exists() and store.RECORDED.read_text("utf-8") == state):
+        code = _call("dvc", "commit", "--force", "--quiet", *complete)
+        if code == 0:
+            store.write_text(store.RECORDED, _state(to_do, complete))
     if code == 0 and to_do.complete(to_do.order[-1]):
         print(f"report: {(store.RESULTS / 'report' / 'index.html').resolve()}")
     return code
+
+
+def _state(to_do: Schedule, stages: list[str]) -> str:
+    """Return a hash of all that dvc.lock is made of: if it is unchanged, so is the lock."""
+    files = {PARAMS, DVC_FILE, ACCEPTED, Path("dvc.lock"), *to_do.plan.stages.files()}
+    contents = {str(path): store.sha256(path) for path in files if path.is_file()}
+    return digest([stages, [to_do.plan.index_key(stage) for stage in to_do.order], contents])
 
 
 def recover(profile: Path, arguments: list[str], *, cancel: bool) -> int:
@@ -74,6 +108,11 @@ def _call(program: str, *arguments: str) -> int:
     beside = str(Path(sys.executable).parent)
     path = os.pathsep.join([beside, os.environ.get("PATH", "")])
     try:
-        return subprocess.call([program, *arguments], env=os.environ | {"PATH": path})
+        process = subprocess.Popen([program, *arguments], env=os.environ | {"PATH": path})
     except FileNotFoundError:
         raise Fault(f"{program}: not installed; run `make setup`") from None
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            progress.say(f"waiting for {program} to end its jobs; what they saved is resumed")

@@ -108,6 +108,9 @@ def _unknown(node: Any, place: str = "") -> Iterator[str]:
 
 def _run(params: P.Params, *, point: dict[str, Any], where: str, parsed: Parsed) -> Run:
     own = {key: value for key, value in point.items() if key not in OF_THE_RUN}
+    for key in own.keys() - Phase.model_fields.keys():
+        places = [*OF_THE_RUN, *Phase.model_fields]
+        raise Fault(f"{where}.{key}: unknown key{nearest(key, places)}")
     phases = point.get("phases", [own])
     if not isinstance(phases, list) or not phases or not all(isinstance(p, dict) for p in phases):
         raise Fault(f"{where}.phases: expected a list of mappings, got {phases!r}")

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from palimpsest import costs, published, store
 from palimpsest import params as P
+from palimpsest.amounts import check_amounts
 from palimpsest.core.checkpoints import doublings, folder_name
 from palimpsest.core.plug_ins import plug_in
 from palimpsest.core.records import question_of, read_records
@@ -74,6 +75,7 @@ class Layout:
         _check(run)
         run = self._plainly(run)
         self._check_base_step(run)
+        self._check_amounts(run)
         base = self.base(run)
         chain: list[Artifact] = []
         for phase in run.phases:
@@ -117,6 +119,11 @@ class Layout:
         if run.model in self.params.models.sizes:
             return self._pretrained(run.model, run.seed)
         return self._published(run)
+
+    def _check_amounts(self, run: Run) -> None:
+        path = self.params.corpora.new.path
+        sources = _files_of(Path(path)) if path else []
+        check_amounts(run, self.tokens["new"], sources)
 
     def _pretrained(self, model: str, seed: int) -> Artifact:
         models, shape = self.params.models, self.shape(model)
@@ -198,7 +205,9 @@ class Layout:
         }
         batch_tokens = float(stream.get("batch_tokens") or stream.get("window") or 1024)
         n_forward = 14 + (3 * settings.rates.points if spec["landscape"] else 2)
-        tokens = settings.batches * n_forward * (batch_tokens / (1 - min(replay, 0.9)))
+        tokens = settings.batches * n_forward * batch_tokens
+        if spec["landscape"]:
+            tokens += settings.batches * settings.rates.points * settings.original_tokens
         probe = self.add(
             "probes",
             f"{run.model}_r{replay:g}_s{run.seed}",
@@ -480,7 +489,8 @@ class Layout:
         n_checkpoints = 1 + sum(
             phase.epochs * (phase.checkpoints.count or 1) for phase in run.trainings
         )
-        pieces = max(self._tokens(phase)[0] for phase in run.trainings) / settings.every
+        new = max(float(p.stream.get("n_new_tokens") or self.n_new_tokens) for p in run.trainings)
+        pieces = new / settings.every
         held_out = 2 * settings.held_out_tokens + 4 * settings.drift_tokens
         row = shape.context_length if shape else 0
         return costs.forward(shape, n_checkpoints * (pieces + held_out), row=row)

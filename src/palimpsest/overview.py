@@ -20,10 +20,10 @@ from palimpsest.costs import (
     plus,
 )
 from palimpsest.experiments import unknown
-from palimpsest.plan import Artifact
-from palimpsest.schedule import Schedule, schedule
+from palimpsest.reasons import Reasons
+from palimpsest.schedule import START_UP_SECONDS, TORCH_STAGES, Schedule, schedule
 
-MOST_CHANGES = 3  # a candidate that differs in more is not an older version of the same thing
+SECONDS_PER_STAGE = 1.5  # in which Snakemake starts jobs and writes the index
 
 
 def estimate(params_file: Path, cores: int = 2) -> dict[str, Any]:
@@ -33,23 +33,26 @@ def estimate(params_file: Path, cores: int = 2) -> dict[str, Any]:
     records, from the reference machine of costs.py.
     """
     to_do = schedule(str(params_file), by="cores", cores=cores)
-    stages = {stage: _stage_estimate(to_do, stage) for stage in to_do.order}
+    stages = {stage: _stage_estimate(to_do, stage, cores) for stage in to_do.order}
     jobs = {by: len(Schedule(to_do.plan, by=by).batches) for by in ("model", "run")}
     flops = sum(stage["flops"] for stage in stages.values())
-    seconds = flops / GPU_OPERATIONS_PER_SECOND + jobs["run"] * GPU_START_UP_SECONDS
-    hours = sum(stage["hours"] for stage in stages.values())
+    gpu_seconds = flops / GPU_OPERATIONS_PER_SECOND + jobs["run"] * GPU_START_UP_SECONDS
     measured = any(store.RECORDS.glob("*/*.json"))
+    total = plus(Cost(), *(a.cost for stage in to_do.order for a in to_do.wanted(stage).values()))
     return {
         "stages": stages,
         "unknown": unknown(to_do.plan.params),
         "models": _models(to_do),
         "jobs": jobs,
         "flops": flops,
-        "gpu_hours": seconds / 3600,
-        "hours": hours,
-        "wall_hours": hours / cores,
+        "gpu_hours": gpu_seconds / 3600,
+        "cores": cores,
+        "hours": sum(stage["hours"] for stage in stages.values()),
+        "wall_hours": sum(stage["wall_hours"] for stage in stages.values()),
         "rates": "this folder's records" if measured else "the reference machine",
-        "workspace_bytes": sum(stage["n_bytes"] for stage in stages.values()),
+        "workspace_bytes": total.n_bytes,
+        "cache_bytes": total.n_bytes,
+        "missing_bytes": sum(stage["n_bytes"] for stage in stages.values()),
     }
 
 
@@ -65,17 +68,25 @@ def _models(to_do: Schedule) -> dict[str, dict[str, Any]]:
     }
 
 
-def _stage_estimate(to_do: Schedule, stage: str) -> dict[str, Any]:
-    missing = to_do.missing(stage)
+def _stage_estimate(to_do: Schedule, stage: str, cores: int) -> dict[str, Any]:
+    missing, slowness = to_do.missing(stage), _slowness(stage)
     cost = plus(Cost(), *(artifact.cost for artifact in missing))
+    batches = [batch for batch in to_do.batches if batch.stage == stage]
+    start_up = START_UP_SECONDS if stage in TORCH_STAGES else 0.0
+    seconds = [
+        start_up + slowness * sum(member.cost.seconds for member in batch.members)
+        for batch in batches
+    ]
+    wall = max(*seconds, sum(seconds) / cores, 0.0) + SECONDS_PER_STAGE if seconds else 0.0
     return {
-        "artifacts": len(to_do.plan.by_stage[stage]),
+        "artifacts": len(to_do.wanted(stage)),
         "missing": len(missing),
-        "batches": sum(batch.stage == stage for batch in to_do.batches),
+        "batches": len(batches),
         "n_tokens": cost.n_tokens,
         "flops": cost.flops,
         "n_bytes": cost.n_bytes,
-        "hours": cost.seconds / 3600 * _slowness(stage),
+        "hours": sum(seconds) / 3600,
+        "wall_hours": wall / 3600,
     }
 
 
@@ -93,68 +104,20 @@ def stand(params_file: Path) -> dict[str, Any]:
 
 
 def _stage_stand(to_do: Schedule, stage: str) -> dict[str, Any]:
-    wanted = to_do.plan.by_stage[stage]
+    wanted = to_do.wanted(stage)
     here, attic = (
         {path.name for path in (place / stage).glob("*") if store.whole(path)}
         for place in (store.RUNS, store.ATTIC)
     )
     missing = to_do.missing(stage)
-    older = [_meta(stage, name) for name in sorted((here | attic) - set(wanted))] if missing else []
+    reasons = Reasons(to_do, stage) if missing else None
     return {
         "wanted": len(wanted),
         "present": len(here & set(wanted)),
         "parked": len(attic),
         "returns": len(attic & set(wanted) - here),
-        "missing": {artifact.name: why(artifact, older) for artifact in missing},
+        "missing": {a.name: reasons.of(a) for a in missing} if reasons else {},
     }
-
-
-def why(artifact: Artifact, older: list[dict[str, Any]]) -> list[str]:
-    """Return what makes an artifact differ from the nearest one that is no longer asked for."""
-    wanted = _facts(artifact.spec, artifact.code, artifact.source)
-    upstream = {a.stage for a in artifact.upstream() if not _exists(a)}
-    best: list[str] | None = None
-    for meta in older:
-        changes = _changes(_facts(meta["spec"], meta["code"], meta["source"]), wanted)
-        changes = ["code of the stage" if c.startswith("code:") else c for c in changes]
-        if len(changes) <= MOST_CHANGES and (best is None or len(changes) < len(best)):
-            best = changes
-    if best is None:
-        return ["new"]
-    return best or [f"follows from {', '.join(sorted(upstream)) or 'another input'}"]
-
-
-def _facts(spec: dict[str, Any], code: str, source: dict[str, str]) -> dict[str, Any]:
-    parameters = dict(_leaves(spec, "parameter "))
-    return parameters | {f"data {path}": value for path, value in source.items()} | {"code": code}
-
-
-def _leaves(node: Any, place: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(node, dict):
-        for key, value in node.items():
-            yield from _leaves(value, f"{place}{key}" if place.endswith(" ") else f"{place}.{key}")
-    elif isinstance(node, list) and node and isinstance(node[0], dict):
-        yield place, len(node)
-    else:
-        yield place, node
-
-
-def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    return [
-        f"{name}: {old.get(name, 'absent')} → {new.get(name, 'absent')}"
-        for name in sorted({*old, *new})
-        if old.get(name) != new.get(name)
-    ]
-
-
-def _exists(artifact: Artifact) -> bool:
-    places = (store.artifact, store.parked)
-    return any(place(artifact.stage, artifact.name).is_dir() for place in places)
-
-
-def _meta(stage: str, name: str) -> dict[str, Any]:
-    content: dict[str, Any] = store.read_json(store.find(stage, name) / store.META)
-    return content
 
 
 def costs_table(totals: dict[str, Any]) -> Group:
@@ -182,8 +145,8 @@ def _notes(totals: dict[str, Any]) -> Iterator[str]:
             "fetch it first, with network: palimpsest run -- stage_corpora"
         )
     yield (
-        f"{totals['hours']:.2f} core hours, about {totals['wall_hours'] * 60:.0f} minutes on two "
-        f"cores, by the rates of {totals['rates']}."
+        f"{totals['hours']:.2f} core hours, about {_duration(totals['wall_hours'])} on "
+        f"{totals['cores']} cores, by the rates of {totals['rates']}."
     )
     jobs = totals["jobs"]
     yield (
@@ -192,11 +155,16 @@ def _notes(totals: dict[str, Any]) -> Iterator[str]:
         f"(batches=run), {jobs['model']} with one model each (batches=model)."
     )
     yield (
-        f"{totals['workspace_bytes'] / 1e9:.2f} GB of weights and moments under runs/, and as much "
-        "again in the DVC cache where the file system cannot share blocks."
+        f"{totals['missing_bytes'] / 1e9:.2f} GB to write, "
+        f"{totals['workspace_bytes'] / 1e9:.2f} GB in all under runs/, and as much again in DVC's "
+        "cache where the file system cannot share blocks."
     )
     for name, places in totals["unknown"].items():
         yield f"experiments.{name}: not planned, unknown: {', '.join(places)}"
+
+
+def _duration(hours: float) -> str:
+    return f"{hours:.1f} hours" if hours >= 2 else f"{hours * 60:.0f} minutes"
 
 
 def stand_table(stages: dict[str, Any]) -> Group:

@@ -15,6 +15,21 @@ from palimpsest.shapes import PYTHIA_STEPS, pythia
 
 PYTHIA_LAST = f"step{PYTHIA_STEPS[-1]}"
 PLUG_IN_FOLDERS = tuple(MARKS)
+WORDS = {  # pydantic's names of faults, in a person's words
+    "missing": "missing; docs/parameters.md says what belongs there",
+    "int_type": "expected a whole number",
+    "int_parsing": "expected a whole number",
+    "int_from_float": "expected a whole number",
+    "float_type": "expected a number",
+    "float_parsing": "expected a number",
+    "string_type": "expected text",
+    "bool_type": "expected true or false",
+    "bool_parsing": "expected true or false",
+    "tuple_type": "expected a list",
+    "dict_type": "expected a mapping",
+    "model_type": "expected a mapping",
+    "too_short": "expected at least one",
+}
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 
 
@@ -367,7 +382,10 @@ def _read(path: Path) -> dict[str, Any]:
         raise Fault(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
         raise Fault(f"{path}: expected sections such as corpora: and experiments:")
-    return _numbers(raw)
+    try:
+        return _numbers(raw)
+    except RecursionError:
+        raise Fault(f"{path}: an alias (*) stands inside of what it names; write it out") from None
 
 
 class _Reader(yaml.SafeLoader):
@@ -416,7 +434,9 @@ def _lines(
     lines: dict[str, str] = {}
     for fault in error.errors():
         place = ".".join(str(part) for part in fault["loc"] if not _is_branch(part))
-        text = fault["msg"].removeprefix("Value error, ")
+        text = WORDS.get(fault["type"]) or fault["msg"].removeprefix("Value error, ")
+        text = re.sub("^Input should be (?=greater|less)", "expected a number ", text)
+        text = text.replace("Input should be", "expected")
         if fault["type"] == "extra_forbidden":
             text = "unknown key" + nearest(str(fault["loc"][-1]), _fields_at(model, fault["loc"]))
         elif fault["type"] != "missing":

@@ -16,12 +16,12 @@ import yaml
 
 from palimpsest import params as P
 from palimpsest import store
-from palimpsest.costs import Cost
+from palimpsest.costs import Cost, paced
 from palimpsest.faults import Fault
 from palimpsest.fingerprint import digest, fingerprint
 from palimpsest.layout import Layout
 
-DVC_FILE = Path("dvc.yaml")
+DVC_FILE, ACCEPTED = Path("dvc.yaml"), Path("workflow/accepted.yaml")
 CODE_SUFFIXES = {".py", ".j2", ".css", ".js"}
 Inputs = dict[str, "Artifact | list[Artifact]"]
 
@@ -59,6 +59,7 @@ class Stages:
         self.order = list(stages)
         self.edges = {name: _below_runs(stage) for name, stage in stages.items()}
         self.code_paths = {name: _code(stage) for name, stage in stages.items()}
+        self._deps = {Path(str(dep)) for stage in stages.values() for dep in stage.get("deps", [])}
 
     def reaches(self, stage: str, upstream: str) -> bool:
         """Return whether dvc.yaml lets `stage` depend on `upstream`, directly or through others."""
@@ -79,6 +80,13 @@ class Stages:
                 raise Fault(f"dvc.yaml: {stage} lists {path}, but there is no such file")
         return files
 
+    def files(self) -> Iterator[Path]:
+        """Yield every file of code and data that some stage lists; artifacts are none."""
+        for path in self._deps:
+            if path.parts[0] != store.RUNS.name:
+                inside = (file for file in path.rglob("*") if "__pycache__" not in file.parts)
+                yield from inside if path.is_dir() else [path]
+
 
 class Plan:
     """All artifacts that a parameter file asks for, by stage."""
@@ -88,6 +96,7 @@ class Plan:
         self.stages = stages or Stages()
         self.by_stage: dict[str, dict[str, Artifact]] = {name: {} for name in self.stages.order}
         self._codes: dict[tuple[str, frozenset[str]], str] = {}
+        self._accepted = accepted()
         Layout(self).build()
 
     def add(
@@ -103,15 +112,14 @@ class Plan:
     ) -> Artifact:
         """Name, key and register one artifact; the same thing asked twice is one artifact."""
         inputs, source = inputs or {}, source or {}
-        code = self._code(stage, spec)
+        code = self.code(stage, spec)
         keys = {
             role: [a.key for a in given] if isinstance(given, list) else given.key
             for role, given in inputs.items()
         }
         key = digest([stage, spec, keys, source, code])
-        artifact = Artifact(
-            stage, label, key, spec, inputs, code, source, model=model, cost=cost or Cost()
-        )
+        cost = paced(stage, cost or Cost())
+        artifact = Artifact(stage, label, key, spec, inputs, code, source, model=model, cost=cost)
         self._check_edges(artifact)
         return self.by_stage[stage].setdefault(artifact.name, artifact)
 
@@ -126,7 +134,13 @@ class Plan:
         before = [self.index_key(upstream) for upstream in sorted(self.stages.edges[stage])]
         return digest([stage, sorted(self.by_stage[stage]), before])
 
-    def _code(self, stage: str, spec: dict[str, Any]) -> str:
+    def code(self, stage: str, spec: dict[str, Any]) -> str:
+        """Return the fingerprint that the code of an artifact counts as, accepted ones included."""
+        own = self.own_code(stage, spec)
+        return self._accepted.get(stage, {}).get(own, own)
+
+    def own_code(self, stage: str, spec: dict[str, Any]) -> str:
+        """Return the fingerprint of the code of an artifact, as it stands in src/."""
         kinds = frozenset(_kinds(spec))
         known = (stage, kinds)
         if known not in self._codes:
@@ -145,6 +159,14 @@ class Plan:
 def load(params_file: Path) -> Plan:
     """Read a parameter file and lay out all it asks for."""
     return Plan(P.load(params_file))
+
+
+def accepted() -> dict[str, dict[str, str]]:
+    """Return, by stage, which fingerprint of code counts as which (docs/decisions/accepted.md)."""
+    if not ACCEPTED.exists():
+        return {}
+    content: dict[str, dict[str, str]] = yaml.safe_load(ACCEPTED.read_text("utf-8")) or {}
+    return content
 
 
 def _below_runs(stage: dict[str, Any]) -> set[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
-SECONDS_BETWEEN_LINES = 10.0
+SECONDS = "PALIMPSEST_SECONDS_BETWEEN_LINES"  # how a command tells the jobs that it starts
+ON_A_TERMINAL, IN_A_FILE = 10.0, 60.0
 
 _prefix = ""
 _first: tuple[float, int] | None = None
@@ -23,12 +25,12 @@ def begin(prefix: str) -> None:
 
 
 def step_done(done: int, total: int, what: str = "step") -> None:
-    """Print how far the artifact is and how long it still takes, at most every ten seconds."""
+    """Print how far the artifact is and how long it still takes, now and then."""
     global _first, _last_line
     now = time.monotonic()
     if _first is None:
         _first = now, done  # what came before is start-up, not pace
-    if now - _last_line < SECONDS_BETWEEN_LINES or done <= _first[1]:
+    if now - _last_line < _seconds_between_lines() or done <= _first[1]:
         return
     _last_line = now
     left = (now - _first[0]) / (done - _first[1]) * (total - done)
@@ -54,6 +56,21 @@ def series() -> dict[str, list[float]]:
 def notes() -> dict[str, float]:
     """Return what `note` gathered since `begin`."""
     return dict(_notes)
+
+
+def announce(*, quiet: bool) -> None:
+    """Decide how often this process and those it starts print progress: a file needs few lines."""
+    seconds = ON_A_TERMINAL if sys.stderr.isatty() else IN_A_FILE
+    os.environ.setdefault(SECONDS, "inf" if quiet else str(seconds))
+
+
+def quiet() -> bool:
+    """Return whether only faults are to be printed."""
+    return _seconds_between_lines() == float("inf")
+
+
+def _seconds_between_lines() -> float:
+    return float(os.environ.get(SECONDS, ON_A_TERMINAL))
 
 
 def say(line: str) -> None:

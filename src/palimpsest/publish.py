@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import shutil
+from pathlib import Path
 
 from palimpsest import store
+
+CAPTIONS = Path("workflow/report")
 
 
 def publish(key: str) -> None:
@@ -31,6 +34,24 @@ def publish(key: str) -> None:
     fresh.rename(target)
     shutil.rmtree(old, ignore_errors=True)
     _write_costs()
+
+
+def shown(folder: Path) -> list[tuple[str, str, str, str]]:
+    """Return what Snakemake's report shows of a published folder: file, caption, category, name."""
+    items = [(folder / "index.html", "The answer", "page")]
+    items += [(path, "Figures", path.stem) for path in sorted(folder.glob("figures/*.svg"))]
+    items += [(path, "Tables", path.stem) for path in sorted(folder.glob("tables/*.csv"))]
+    return [
+        (str(path), str(_caption(path).resolve()), category, name) for path, category, name in items
+    ]
+
+
+def _caption(path: Path) -> Path:
+    """Return the caption of a published file: its own, or that of its kind."""
+    own = CAPTIONS / f"{path.stem}.rst"
+    return (
+        own if path.suffix != ".csv" and own.exists() else CAPTIONS / f"any-{path.suffix[1:]}.rst"
+    )
 
 
 def _write_costs() -> None:

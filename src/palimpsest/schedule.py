@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from palimpsest import needs, slurm, store
+from palimpsest import needs, publish, slurm, store
 from palimpsest.faults import Fault
 from palimpsest.fingerprint import digest
 from palimpsest.plan import Artifact, Plan, load
@@ -55,14 +55,25 @@ class Schedule:
 
     # What is missing
 
+    def wanted(self, stage: str) -> dict[str, Artifact]:
+        """Return the artifacts of a stage that the params ask for, by name."""
+        return self.plan.by_stage[stage]
+
     def missing(self, stage: str) -> list[Artifact]:
         """Return the wanted artifacts that are neither in runs/ nor in the attic."""
-        members = self.plan.by_stage[stage].values()
-        return [a for a in members if a.name not in self._present[stage]]
+        return [a for a in self.wanted(stage).values() if self.is_missing(a)]
+
+    def is_missing(self, artifact: Artifact) -> bool:
+        """Return whether an artifact is neither in runs/ nor in the attic."""
+        return artifact.name not in self._present[artifact.stage]
 
     def complete(self, stage: str) -> bool:
         """Return whether a stage stands as the params ask: members, index, and its results."""
         return not self.missing(stage) and all(Path(f).exists() for f in self.target(stage))
+
+    def all_stands(self) -> bool:
+        """Return whether `all` asks for nothing that is not there."""
+        return not self._needed and all(Path(file).exists() for file in self.everything())
 
     def _closure(self) -> set[Artifact]:
         """Return the missing artifacts that the report needs; what stands hides what it needed."""
@@ -70,7 +81,7 @@ class Schedule:
         open_ends = [self.plan.last]
         while open_ends:
             artifact = open_ends.pop()
-            if artifact not in needed and artifact.name not in self._present[artifact.stage]:
+            if artifact not in needed and self.is_missing(artifact):
                 needed.add(artifact)
                 open_ends += artifact.upstream()
         return needed
@@ -131,14 +142,29 @@ class Schedule:
         tidy = [str(store.marker("tidy", f"{stage}-{key}-{digest(surplus)}"))] if surplus else []
         return [str(path), *tidy]
 
+    @property
+    def results_key(self) -> str:
+        """The key of the report that the params ask for."""
+        return self.plan.index_key(self.order[-1])
+
     def results_target(self) -> list[str]:
         """Return the file that says that results/ holds this report."""
-        return [str(store.results_key(self.plan.index_key(self.order[-1])))]
+        return [str(store.results_key(self.results_key))]
+
+    def results_inputs(self) -> list[str]:
+        """Return the index of the report, from which results/ is copied."""
+        return [str(store.index(self.order[-1], self.results_key))]
+
+    def results_shown(self) -> list[tuple[str, str, str, str]]:
+        """Return what of results/ Snakemake's own report shows: file, caption, category, name."""
+        key_file = store.results_key(self.results_key)
+        return publish.shown(key_file.parent) if key_file.exists() else []
 
     def batch_inputs(self, stage: str, name: str) -> list[str]:
         """Return the markers of the batches that a batch waits for."""
         batch = self._by_name[stage, name]
-        upstream = {self._batch_of[a] for m in batch.members for a in m.upstream() if self._new(a)}
+        inputs = {a for member in batch.members for a in member.upstream() if self.is_missing(a)}
+        upstream = {self._batch_of[artifact] for artifact in inputs}
         return sorted(b.marker for b in upstream if b is not batch)
 
     def resources(self, stage: str) -> dict[str, Resource]:
@@ -159,9 +185,6 @@ class Schedule:
         indexes = [str(store.index(u, self.plan.index_key(u))) for u in before]
         return indexes + sorted(b.marker for b in self.batches if b.stage == stage)
 
-    def _new(self, artifact: Artifact) -> bool:
-        return artifact.name not in self._present[artifact.stage]
-
     def _surplus(self, stage: str) -> list[str]:
         """Return what an orphaned job left in runs/ after the index was written."""
         known = {*self.plan.by_stage[stage], f"index-{self.plan.index_key(stage)}.json"}
@@ -178,27 +201,30 @@ class Schedule:
         if self._nodes:
             slurm.refuse_orphans()
         for batch in self.batches:
-            members = [_order(member) for member in batch.members]
+            members = [order(member) for member in batch.members]
             waits = self.batch_inputs(batch.stage, batch.name)
-            order = {"inputs": waits, "members": members, "resources": self._needs(batch)}
-            store.write_json(store.batch(batch.stage, batch.name), order)
+            content = {"inputs": waits, "members": members, "resources": self._needs(batch)}
+            store.write_json(store.batch(batch.stage, batch.name), content)
         for stage in self.order:
             key = self.plan.index_key(stage)
-            order = {
+            wanted = {
                 "inputs": self.index_inputs(stage),
                 "wanted": sorted(self.plan.by_stage[stage]),
             }
-            store.write_json(store.index_order(stage, key), order)
+            store.write_json(store.index_order(stage, key), wanted)
 
 
 class Written:
     """The schedule as a spawned process sees it: what the first process wrote down."""
 
     order: tuple[str, ...] = ()
+    results_key = ""
 
     def everything(self) -> list[str]:
         """Return nothing: a spawned process is told its one job."""
         return []
+
+    results_target = results_inputs = results_shown = everything
 
     def batch_inputs(self, stage: str, name: str) -> list[str]:
         """Return the markers that a batch waits for."""
@@ -271,7 +297,7 @@ def _wait_for(file: IO[str], seconds: float = 60.0) -> None:
             time.sleep(0.5)
 
 
-def _order(artifact: Artifact) -> dict[str, object]:
+def order(artifact: Artifact) -> dict[str, Any]:
     """Return what a job needs to know about one artifact."""
     inputs = {
         role: [[a.stage, a.name] for a in given]

@@ -22,6 +22,7 @@ RUNS, RESULTS, WORK = Path("runs"), Path("results"), Path(".work")
 ATTIC, SCRATCH, LOCKS = WORK / "attic", WORK / "scratch", WORK / "locks"
 BATCHES, MARKERS, RECORDS = WORK / "batches", WORK / "done", WORK / "records"
 LEDGER, ATTEMPTS = WORK / "ledger.jsonl", WORK / "attempts.jsonl"
+RECORDED = WORK / "recorded"  # what DVC was last told
 META, FILES = "meta.json", "files.txt"
 
 
@@ -85,17 +86,27 @@ def whole(folder: Path) -> bool:
     A commit is one rename; but a `dvc pull` that is killed leaves folders half filled.
     """
     try:
-        listed = (folder / FILES).read_text("utf-8").split("\n")
-        sizes = (line.split(" ", 1) for line in listed if line)
-        return all((folder / name).stat().st_size == int(size) for size, name in sizes)
+        return all((folder / name).stat().st_size == n for name, n in listed(folder).items())
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return False
 
 
+def listed(folder: Path) -> dict[str, int]:
+    """Return the size in bytes of each file that a finished folder was committed with."""
+    lines = (folder / FILES).read_text("utf-8").split("\n")
+    sizes = (line.split(" ", 1) for line in lines if line)
+    return {name: int(size) for size, name in sizes}
+
+
+def sizes(folder: Path) -> dict[str, int]:
+    """Return the size in bytes of each file that lies in a folder now."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+
+
 def list_files(folder: Path) -> None:
     """Write down names and sizes of all files of a finished folder, for `whole`."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    lines = [f"{path.stat().st_size} {path.relative_to(folder).as_posix()}\n" for path in paths]
+    lines = [f"{size} {name}\n" for name, size in sizes(folder).items()]
     (folder / FILES).write_text("".join(lines), "utf-8")
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from palimpsest import progress, publish, store
-from palimpsest.faults import Fault
+from palimpsest.faults import Fault, of_system
 
 MFU = {"mfu_formula": "6 * non-embedding weights * tokens / (seconds * peak of dense bf16)"}
 QUIET = ("TQDM_DISABLE", "HF_DATASETS_DISABLE_PROGRESS_BARS")
@@ -42,6 +42,12 @@ def main(arguments: list[str]) -> int:
     except Fault as fault:
         progress.say(f"error: {fault}")
         return 1
+    except OSError as error:
+        told = of_system(error)
+        if told is None:
+            raise
+        progress.say(f"error: {told}")
+        return 1
     return 0
 
 
@@ -56,11 +62,13 @@ def build(stage: str, batch: str) -> None:
     Raises Fault at the end that names those that failed.
     """
     members = store.read_json(store.batch(stage, batch))["members"]
-    failed = []
+    failed, started = [], time.monotonic()
     for number, member in enumerate(members, start=1):
         progress.begin(f"{stage} {number}/{len(members)} {_short(member)}")
         with store.building(stage, member["name"]):
-            if not store.restore(stage, member["name"]) and not _attempt(stage, member):
+            if store.restore(stage, member["name"]) or _attempt(stage, member):
+                _tell(stage, members, number, seconds=time.monotonic() - started)
+            else:
                 failed.append(member["name"])
         gc.collect()
     if failed:
@@ -69,15 +77,23 @@ def build(stage: str, batch: str) -> None:
 
 def _attempt(stage: str, member: dict[str, Any]) -> bool:
     """Build one artifact in its own scratch folder; return whether it stands."""
+    module = _stage(stage)  # before the clock: importing torch is no cost of this artifact
     started = time.time(), time.process_time()
     scratch = store.new_attempt(stage, member["name"])
     origin = _origin(stage, member, scratch, started[0])
     store.enter_attempt(origin)
     try:
         inputs = {role: _folders(given) for role, given in member["inputs"].items()}
-        _stage(stage).build(member["spec"], inputs, scratch)
+        module.build(member["spec"], inputs, scratch)
     except Fault as fault:
         progress.say(f"error: {stage} {member['name']}: {fault}")
+        return False
+    except OSError as error:
+        told = of_system(error)
+        if told is None:
+            traceback.print_exc()
+        else:
+            progress.say(f"error: {stage} {member['name']}: {told}")
         return False
     except Exception:
         traceback.print_exc()
@@ -85,8 +101,16 @@ def _attempt(stage: str, member: dict[str, Any]) -> bool:
     store.write_json(scratch / store.META, _meta(member, scratch))
     if store.commit(stage, member["name"], scratch):
         _enter_record(stage, member, origin, started)
-    progress.say(f"{stage}: {_short(member)} built in {time.time() - started[0]:.1f} s")
     return True
+
+
+def _tell(stage: str, members: list[dict[str, Any]], number: int, *, seconds: float) -> None:
+    """Say that a member stands, and how long the rest of the batch takes by the costs so far."""
+    costs = [max(member["cost_seconds"], 1e-3) for member in members]
+    left = seconds / sum(costs[:number]) * sum(costs[number:])
+    if not progress.quiet():
+        rest = f", about {left:.0f} s left for this batch" if number < len(members) else ""
+        progress.say(f"{stage} {number}/{len(members)}: {_short(members[number - 1])} stands{rest}")
 
 
 def _stage(stage: str) -> Any:

@@ -100,7 +100,7 @@ def test_code_rebuilds_its_stage_and_what_follows(study):
     n_before = len(study.ledger())
     append(study, "src/palimpsest/stages/fits.py", "\n_A_NEW_NAME = 1\n")
     why = study.status()["fits"]["missing"]
-    assert list(why.values()) == [["code of the stage"]]
+    assert list(why.values()) == [["code of stage fits"]]
     assert study.missing() == Counter(fits=1, report=1)
     study.run("snakemake", "stage_fits")
     assert study.built_since(n_before) == Counter(fits=1)

@@ -1,5 +1,7 @@
 """What DVC offers on top: experiments, queues, differences of metrics, plots, parameters (G)."""
 
+import csv
+import io
 import json
 from collections import Counter
 
@@ -34,6 +36,10 @@ def test_an_experiment_changes_a_param_and_shows_its_difference(study):
     study.run("dvc", "metrics", "diff", "HEAD")
     plot = study.run("dvc", "plots", "diff", "HEAD").stdout
     assert "index.html" in plot
+    table = study.run("dvc", "exp", "show", "--csv", "--drop", ".*tables.*").stdout
+    (row,) = [line for line in csv.DictReader(io.StringIO(table)) if line["Experiment"] == "fewer"]
+    assert row["fits.bootstrap"] == "150"
+    assert int(row["n_runs"]) == metrics(study)["n_runs"]
 
 
 def metrics(study: Project) -> dict:
@@ -45,6 +51,7 @@ def test_plots_and_metrics_are_shown(study):
     study.run("dvc", "plots", "show", "--out", "plots")
     page = (study.folder / "plots" / "index.html").read_text()
     assert "forgetting_nats" in page
+    assert "learning_nats" in page
 
 
 @pytest.mark.slow

@@ -27,14 +27,22 @@ rule tidy:
 
 
 # results: copies report and tables to where a person opens them.
+# In:  the report's index.
+# Out: a file that names the report in results/. What of it stands is shown by `snakemake --report`;
+#      it is declared only when it stands, so that no failing job deletes it.
 rule results:
     input:
-        ancient("runs/report/index-{key}.json"),
+        [ancient(path) for path in S.results_inputs()],
     output:
-        "results/report/.key-{key}",
+        S.results_target(),
+        [
+            report(path, caption=caption, category=category, labels={"what": what})
+            for path, caption, category, what in S.results_shown()
+        ],
     log:
-        ".work/logs/results/{key}.log",
+        ".work/logs/results.log",
     params:
         python=sys.executable,
+        key=S.results_key,
     shell:
-        "{params.python} -m palimpsest.worker publish {wildcards.key} 2> {log}"
+        "{params.python} -m palimpsest.worker publish {params.key} 2> {log}"

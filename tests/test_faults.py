@@ -1,0 +1,152 @@
+"""A person's mistake is one line, whatever it is: never a traceback."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from standing import stand
+
+from palimpsest import amounts, cli, faults, layout, store, worker
+from palimpsest.faults import Fault
+from palimpsest.plan import load
+
+EXPERIMENT = "experiments/replay"
+
+
+def fault(place: str, value: object) -> str:
+    """Return what planning says of the smoke study with one leaf changed."""
+    content = yaml.safe_load(Path("params.yaml").read_text("utf-8"))
+    *parents, last = place.split("/")
+    node = content
+    for name in parents:
+        node = node.setdefault(name, {})
+    node[last] = value
+    Path("changed.yaml").write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
+    layout._hash.cache_clear()
+    amounts._counted.cache_clear()
+    with pytest.raises(Fault) as told:
+        load(Path("changed.yaml"))
+    return str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "line"),
+    [
+        ("fits", None, "changed.yaml: fits: expected a mapping (got None)"),
+        ("fits/laws", "power", "changed.yaml: fits.laws: expected a list (got 'power')"),
+        ("fits/bootstrap", 1.5, "changed.yaml: fits.bootstrap: expected a whole number (got 1.5)"),
+        ("evals/tasks", [], "changed.yaml: evals.tasks: expected at least one (got [])"),
+        (
+            f"{EXPERIMENT}/modle",
+            "neox-6k",
+            "experiments.replay.modle: unknown key; did you mean model?",
+        ),
+        (
+            "corpora/new/path",
+            "data/none.jsonl",
+            "data/none.jsonl: named in params.yaml, but there is no such file",
+        ),
+    ],
+)
+def test_a_wrong_value_says_where_it_stands_and_what_belongs_there(project, place, value, line):
+    assert fault(place, value) == line
+
+
+def test_an_alias_inside_of_itself(project):
+    Path("loop.yaml").write_text("corpora: &a {original: *a}\n")
+    with pytest.raises(Fault, match=r"^loop.yaml: an alias \(\*\) stands inside of what it names"):
+        load(Path("loop.yaml"))
+
+
+# More new text than there is
+
+
+def test_more_tokens_than_bytes_are_too_many_before_anything_is_built(project):
+    source = Path("data/dnd_sessions.jsonl.xz")
+    n_bytes = amounts._n_bytes(source)
+    told = fault(f"{EXPERIMENT}/stream", {"n_new_tokens": n_bytes + 1})
+    assert told.startswith(
+        f"experiments.replay.stream.n_new_tokens: {n_bytes + 1} is more than the {n_bytes} bytes "
+        "of text that corpora.new offers to training; lower it"
+    )
+
+
+def test_counted_tokens_are_the_limit_once_they_stand(project):
+    (new,) = [a for a in load(Path("params.yaml")).by_stage["tokens"].values() if a.label == "new"]
+    stand(new)
+    folder = store.artifact("tokens", new.name)
+    np.save(folder / "train.npy", np.zeros(5000, np.uint16))
+    (folder / store.FILES).unlink()
+    store.list_files(folder)
+    row = yaml.safe_load(Path("params.yaml").read_text())["phase"]["stream"]["sequence_length"]
+    told = fault(f"{EXPERIMENT}/stream", {"n_new_tokens": 5001 - row})
+    assert f": {5001 - row} is more than the {5000 - row} tokens that " in told
+
+
+# The system
+
+
+def ended(*arguments: str, **options) -> subprocess.CompletedProcess:
+    environment = os.environ | {"PYTHONPATH": str(Path("src").resolve())}
+    command = [sys.executable, "-m", "palimpsest.cli", *arguments]
+    return subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, **options)
+
+
+def test_a_full_disk_is_one_line(source):
+    with Path("/dev/full").open("w") as full:
+        done = ended("plan", "--json", stdout=full)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: this folder: No space left on device; "
+        "free some space: `palimpsest prune --dry-run`, `dvc gc`\n"
+    )
+
+
+def test_a_folder_that_is_no_project_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text("x")
+    environment = os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    for command in ("status", "verify"):
+        done = subprocess.run(
+            [sys.executable, "-m", "palimpsest.cli", command],
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stdout) == (2, ""), command
+        assert done.stderr.startswith("error: "), done.stderr
+        assert done.stderr.count("\n") == 1, done.stderr
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS, errno.ENOSPC])
+def test_what_the_system_refuses_says_where_and_what_to_do(code):
+    told = str(faults.of_system(OSError(code, os.strerror(code), "runs/train")))
+    assert told.startswith(f"runs/train: {os.strerror(code)}; ")
+    assert len(told) > len(f"runs/train: {os.strerror(code)}; ")
+
+
+def test_a_programmers_fault_keeps_its_traceback():
+    assert faults.of_system(OSError(errno.EBADF, "bad")) is None
+
+
+def test_a_job_on_a_full_disk_says_so_in_one_line(tmp_path, monkeypatch, capsys):
+    """Its scratch folder cannot be made, as on a full or read-only disk."""
+    monkeypatch.chdir(tmp_path)
+    member = {"name": "a-0", "key": "0", "spec": {"kind": "questions", "path": "q"}, "inputs": {}}
+    order = {"inputs": [], "members": [member | {"code": "", "source": {}, "cost_seconds": 1.0}]}
+    store.write_json(store.batch("corpora", "b"), order)
+
+    def full(*_: object) -> Path:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), ".work/scratch")
+
+    monkeypatch.setattr(store, "new_attempt", full)
+    assert worker.main(["build", "corpora", "b"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert ".work/scratch: No space left on device; free some space" in said
+    assert "Traceback" not in said

@@ -1,0 +1,117 @@
+"""Why something would run: what changed, and where it stands in params.yaml."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from standing import stand_all
+
+from palimpsest import layout
+from palimpsest.plan import load
+from palimpsest.reasons import Reasons
+from palimpsest.schedule import Schedule
+
+
+def changed(place: str, value: object) -> Schedule:
+    """Let all artifacts of the smoke study stand, change one leaf, and plan again."""
+    stand_all(load(Path("params.yaml")))
+    content = yaml.safe_load(Path("params.yaml").read_text("utf-8"))
+    *parents, last = place.split("/")
+    node = content
+    for name in parents:
+        node = node[name]
+    node[last] = value
+    Path("params.yaml").write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
+    return planned()
+
+
+def planned() -> Schedule:
+    layout._hash.cache_clear()
+    return Schedule(load(Path("params.yaml")))
+
+
+def reasons(to_do: Schedule, stage: str) -> set[str]:
+    found = Reasons(to_do, stage)
+    return {"; ".join(found.of(artifact)) for artifact in to_do.missing(stage)}
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "stage", "reason"),
+    [
+        ("fits/bootstrap", 150, "fits", "parameter fits.bootstrap: 200 → 150"),
+        ("evals/limit", 25, "evals", "parameter evals.limit: 24 → 25"),
+        ("report/title", "T", "report", "parameter report.title: Palimpsest → T"),
+        ("recall/every", 2, "recall", "parameter recall.every: 1 → 2"),
+        (
+            "models/pretraining/checkpoints",
+            3,
+            "bases",
+            "parameter models.pretraining.checkpoints: 2 → 3",
+        ),
+        (
+            "models/sizes/neox-6k/layers",
+            3,
+            "bases",
+            "parameter models.sizes.neox-6k.layers: 1 → 3",
+        ),
+        (
+            "corpora/tokenizer/vocab_size",
+            600,
+            "corpora",
+            "parameter corpora.tokenizer.vocab_size: 512 → 600",
+        ),
+    ],
+)
+def test_a_changed_parameter_is_named_as_params_yaml_names_it(project, place, value, stage, reason):
+    before = yaml.safe_load(Path("params.yaml").read_text("utf-8"))
+    for name in place.split("/"):
+        before = before.get(name) if isinstance(before, dict) else before
+    to_do = changed(place, value)
+    old = reason.split(": ")[1].split(" → ")[0]
+    expected = reason.replace(f": {old} ", f": {before} ") if before is not None else reason
+    assert reasons(to_do, stage) == {expected}
+
+
+def test_other_laws_are_a_parameter_and_no_code(project):
+    to_do = changed("fits/laws", ["constant", "power"])
+    (reason,) = reasons(to_do, "fits")
+    assert reason.startswith("parameter fits.laws: constant, ")
+    assert reason.endswith(" → constant, power")
+    assert "code" not in reason
+
+
+def test_what_follows_names_the_stage_that_it_follows_from(project):
+    assert reasons(changed("fits/bootstrap", 150), "report") == {"follows from fits"}
+
+
+def test_code_names_the_stage(source):
+    stand_all(load(Path("params.yaml")))
+    with (source / "stages" / "fits.py").open("a") as file:
+        file.write("\nNEW_NAME = 1\n")
+    assert reasons(planned(), "fits") == {"code of stage fits"}
+
+
+def test_data_name_the_file(project):
+    stand_all(load(Path("params.yaml")))
+    text = Path("params.yaml").read_text("utf-8")
+    other = "data/mini_pile_held_out.jsonl.xz"
+    Path("params.yaml").write_text(text.replace("data/mini_pile_train.jsonl.xz", other))
+    assert reasons(planned(), "corpora") == {
+        "parameter corpora.original.train: data/mini_pile_train.jsonl.xz → "
+        "data/mini_pile_held_out.jsonl.xz; data data/mini_pile_train.jsonl.xz",
+        "follows from corpora",
+    }
+
+
+def test_another_seed_is_new_and_not_a_changed_one(project):
+    text = yaml.safe_load(Path("params.yaml").read_text("utf-8"))
+    for experiment in text["experiments"].values():
+        experiment["seed"] = 7
+    stand_all(load(Path("params.yaml")))
+    Path("params.yaml").write_text(yaml.safe_dump(text), "utf-8")
+    assert reasons(planned(), "bases") == {"new"}
+
+
+def test_without_anything_all_is_new(project):
+    to_do = planned()
+    assert all(reasons(to_do, stage) == {"new"} for stage in to_do.order)
