@@ -48,6 +48,11 @@ def test_the_largest_model_of_a_batch_decides_and_times_add_up():
     assert asked["runtime"] == 15 + 180  # 1,000 h at a thousandth of the time, three times over
 
 
+def test_a_model_of_unknown_size_goes_where_the_largest_go():
+    asked = needs([artifact("hub", 0, 0.0)], read_nodes(NODES), torch=True)
+    assert asked["slurm_partition"] == "gpu"
+
+
 def test_what_loads_no_model_is_light():
     assert needs([artifact("", 0, 0.0)], read_nodes(NODES), torch=False) == {
         "mem_mb": 1500,

@@ -77,14 +77,22 @@ def needs(members: Iterable[Artifact], nodes: list[Node], *, torch: bool) -> dic
     mem_mb = TORCH_MB + int(n_parameters * BYTES_PER_PARAMETER / 1e6)
     if not nodes:
         return {"mem_mb": mem_mb, "runtime": _minutes(seconds)}
-    node = next((node for node in nodes if n_parameters <= node.up_to), None)
-    if node is None:
-        raise Fault(
-            f"profile: config.nodes: no line takes {largest.model} "
-            f"({n_parameters:.3g} parameters); add one with up_to: {n_parameters:.3g}"
-        )
+    node = _node(largest.model, n_parameters, nodes)
     place = {"mem_mb": max(mem_mb, node.mem_mb), "runtime": _minutes(seconds / node.speed)}
     return place | node.resources()
+
+
+def _node(model: str, n_parameters: int, nodes: list[Node]) -> Node:
+    """Return the first line that holds a model; the last for one of unknown size."""
+    if n_parameters == 0:
+        return nodes[-1]
+    for node in nodes:
+        if n_parameters <= node.up_to:
+            return node
+    raise Fault(
+        f"profile: config.nodes: no line takes {model} "
+        f"({n_parameters:.3g} parameters); add one with up_to: {n_parameters:.3g}"
+    )
 
 
 def at_attempt(asked: dict[str, Value], name: str, attempt: int) -> Value | None:
