@@ -3,15 +3,24 @@
 import json
 from pathlib import Path
 
+import httpx2
 import huggingface_hub.constants
 import pytest
 import torch
 from hub_folder import COMMIT, PYTHIA_70M, publish, write_neox_tokenizer, write_pythia
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from safetensors.torch import load_file, save_file
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import GPT2Config, GPT2LMHeadModel, GPTNeoXConfig, GPTNeoXForCausalLM
 
 from palimpsest import costs
+from palimpsest.core import hub
 from palimpsest.core.models import count_parameters
 from palimpsest.faults import Fault
 from palimpsest.shapes import PYTHIA, Shape
@@ -175,6 +184,28 @@ def test_what_is_not_in_the_cache_is_named_with_the_command_that_brings_it(
     assert line.startswith(f"EleutherAI/pythia-70m@step3000: not in {cache} and HF_HUB_OFFLINE")
     assert "HF_HUB_OFFLINE=0, or: hf download EleutherAI/pythia-70m --revision step3000" in line
     assert "\n" not in line
+
+
+REFUSALS = [
+    (GatedRepoError, "gated; accept its terms at https://huggingface.co/owner/name and set HF_TOK"),
+    (RepositoryNotFoundError, "no such model at https://huggingface.co/owner/name, or a private o"),
+    (RevisionNotFoundError, "no such revision; https://huggingface.co/owner/name/tree/main lists"),
+    (HfHubHTTPError, "the hub refuses: no"),
+    (LocalEntryNotFoundError, "or: hf download owner/name --revision v1"),
+]
+
+
+@pytest.mark.parametrize(
+    ("error", "line"), REFUSALS, ids=lambda case: getattr(case, "__name__", "")
+)
+def test_what_the_hub_refuses_is_one_line(error: type[Exception], line: str) -> None:
+    response = httpx2.Response(403, request=httpx2.Request("GET", "https://huggingface.co"))
+    given = {} if error is LocalEntryNotFoundError else {"response": response}
+    with pytest.raises(Fault) as told, hub.faults("owner/name", "v1", kind="model"):
+        raise error("no\nand no", **given)
+    assert line in str(told.value)
+    assert str(told.value).startswith("owner/name@v1: ")
+    assert "\n" not in str(told.value)
 
 
 def test_a_model_with_the_same_tokenizer_passes(tmp_path: Path, cache: Path) -> None:

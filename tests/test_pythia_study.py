@@ -1,5 +1,6 @@
 """studies/pythia.yaml: planned offline, with the counts of the published models."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from palimpsest import costs, overview, plan
+from palimpsest import costs, layout, overview, plan
 from palimpsest.shapes import PYTHIA
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -123,6 +124,29 @@ def test_a_hub_model_needs_a_hub_tokenizer(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(study), "utf-8")
     with pytest.raises(plan.Fault, match=r"write `tokenizer: .model: pythia-70m.`"):
         plan.load(tmp_path / "study.yaml")
+
+
+def test_a_folders_weights_are_its_identity(project: Path) -> None:
+    """DVC watches data/ for the corpora stage: what changes there must change the corpora too."""
+    mine = project / "mine"
+    mine.mkdir()
+    shape = {"hidden_size": 8, "num_hidden_layers": 1, "vocab_size": 9}
+    (mine / "config.json").write_text(json.dumps(shape | {"max_position_embeddings": 16}))
+    (mine / "tokenizer.json").write_text("{}")
+    study = yaml.safe_load(Path("params.yaml").read_text("utf-8"))
+    study["corpora"]["tokenizer"] = {"model": "mine"}
+    study["models"] = {"hub": {"mine": {"path": "mine"}}}
+    study["experiments"] = {"one": {"model": "mine"}}
+    Path("params.yaml").write_text(yaml.safe_dump(study))
+    names = []
+    for weights in ("first", "second"):
+        (mine / "model.safetensors").write_text(weights)
+        layout._hash.cache_clear()
+        planned = plan.load(Path("params.yaml")).by_stage
+        names.append({stage: set(members) for stage, members in planned.items()})
+    changed = {stage for stage in names[0] if names[0][stage] != names[1][stage]}
+    assert {"corpora", "bases", "train"} <= changed
+    assert "tokens" not in changed
 
 
 def test_the_sizes_are_pythias() -> None:

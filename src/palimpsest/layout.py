@@ -160,7 +160,8 @@ class Layout:
             f"tokenizer_{label}",
             {"kind": "same-tokenizer", **source},
             {"tokenizer": self.tokenizer},
-            source=_hashes(published.files(source, tokenizer=True)),
+            # The weights too: DVC watches data/ for the corpora stage, and bases follow from it.
+            source=_hashes(published.files(source)),
         )
         return self.add(
             "bases",
