@@ -14,6 +14,21 @@ NO_FITS: dict[str, Any] = {
     "critical_replay": [],
     "equal_learning": [],
     "forecast": [],
+    "forecast_summary": [],
+    "pareto": [],
+    "advice": {
+        "tolerance_nats": 0.05,
+        "policy": "hold 5 %",
+        "decrease": 0.05,
+        "sizes": [],
+        "ratios": [],
+        "runs": [],
+        "measured": [],
+        "laws": {
+            what: {"fit": None, "beside": [], "reason": "no runs"}
+            for what in ("forgetting", "learning", "learning_rate")
+        },
+    },
 }
 COLUMNS = {
     "experiments": ["experiment", "run"],
@@ -24,15 +39,15 @@ COLUMNS = {
     ],
     "evals": [
         *("run", "model", "seed", "replay_fraction", "policy_label", "task", "metric"),
-        *("collapse", "low", "high", "tolerance", "verdict"),
+        *("collapse", "collapse_stderr", "low", "high", "tolerance", "verdict"),
     ],
     "bases": [
-        *("model", "seed", "n_params", "n_params_total", "n_tokens", "final"),
+        *("model", "seed", "n_params", "n_params_total", "step", "n_tokens", "final"),
         *("loss_original_nats", "loss_new_nats"),
     ],
     "steps": [
         *("run", "step", "learning_rate", "decrease_asked", "decrease_achieved"),
-        *("loss_new_nats", "loss_replay_nats"),
+        *("loss_new_nats", "loss_replay_nats", "edge_learning_rate"),
     ],
     "held_out": ["run", "checkpoint_step", "corpus", "domain", "loss_nats", "n_tokens"],
     "recall": ["run", "checkpoint_step", "piece", "repeat", "loss_nats", "measured"],
@@ -74,6 +89,8 @@ def run(**changes: Any) -> dict[str, Any]:
         "n_phases": 1,
         "n_steps": 64,
         "n_new_tokens": 65_536,
+        "n_replay_tokens": 0,
+        "decrease_asked": 0.05,
         "stop_reason": "steps done",
         "learning_nats": 1.0,
         "forgetting_nats": 0.5,
@@ -83,6 +100,8 @@ def run(**changes: Any) -> dict[str, Any]:
         "relative_drift": 1e-2,
         "kl_original_nats": 0.1,
         "share_beyond_edge": np.nan,
+        "method": "plain",
+        "method_strength": np.nan,
         **changes,
     }
     name = f"{row['model']}-{row['policy_label']}-{row['replay_fraction']}-{row['seed']}"

@@ -312,6 +312,7 @@ def steps_of(run: Any, random: np.random.Generator) -> pd.DataFrame:
             "n_new_tokens": run.n_new_tokens * step // N_STEPS,
             "n_replay_tokens": run.n_replay_tokens * step // N_STEPS,
             "share_rounded_away": np.where(step == 1, 1e-6, np.nan),
+            "edge_learning_rate": np.nan,
             "n_forward": 0,
         }
     )

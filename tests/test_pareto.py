@@ -47,6 +47,62 @@ def test_knee_is_farthest_beyond_the_chord() -> None:
     assert pareto.knee(learning[:2], loss[:2]) is None
 
 
+def test_members_knees_and_areas_by_brute_force_with_ties_and_gaps() -> None:
+    random = np.random.default_rng(1)
+    for _ in range(500):
+        n_points = int(random.integers(1, 25))
+        learning, loss = random.integers(0, 9, (2, n_points)) / 4
+        learning[random.random(n_points) < 0.1] = np.nan
+        loss[random.random(n_points) < 0.1] = np.nan
+        found, beyond = pareto.knee(learning, loss), distances(learning, loss)
+        assert (found is None) == (max(beyond.values(), default=0.0) <= 1e-12)
+        if found is not None:
+            assert beyond[found] == pytest.approx(max(beyond.values()))
+        area = pareto.hypervolume(learning, loss, reference=(0.0, 2.0))
+        assert area == pytest.approx(counted_area(learning, loss))
+
+
+def distances(learning: np.ndarray, loss: np.ndarray) -> dict[int, float]:
+    """Return how far each member lies beyond the chord between the front's ends, perpendicular."""
+    front = [
+        k
+        for k in range(len(learning))
+        if np.isfinite(learning[k] + loss[k]) and not beaten(k, learning, loss)
+    ]
+    front.sort(key=lambda k: learning[k])
+    if len(front) < 3:
+        return {}
+    (x0, y0), (x1, y1) = ((learning[k], loss[k]) for k in (front[0], front[-1]))
+    length = np.hypot(x1 - x0, y1 - y0) or 1.0
+    return {
+        k: ((learning[k] - x0) * (y1 - y0) - (loss[k] - y0) * (x1 - x0)) / length for k in front
+    }
+
+
+def counted_area(learning: np.ndarray, loss: np.ndarray) -> float:
+    """Return the area better than (0, 2) that some point beats, in squares of a quarter."""
+    middles = (np.arange(8) + 0.5) / 4
+    covered = [
+        any(learning[k] >= x and loss[k] <= y for k in range(len(learning)))
+        for x in np.append(middles, middles[-1] + 0.25)
+        for y in middles
+    ]
+    return sum(covered) / 16
+
+
+def test_the_knee_does_not_hang_on_the_scales() -> None:
+    random = np.random.default_rng(2)
+    for _ in range(100):
+        learning, loss = random.random((2, 12))
+        assert pareto.knee(learning, loss) == pareto.knee(1000 * learning, loss / 7)
+
+
+def test_knee_probability_counts_draws() -> None:
+    learning = np.array([[0.0, 0.8, 1.0], [0.0, 0.8, 1.0], [0.0, 0.8, 1.0]])
+    loss = np.array([[0.0, 0.1, 1.0], [0.0, 0.1, 1.0], [0.0, 0.9, 1.0]])
+    assert pareto.knee_probability(learning, loss).tolist() == pytest.approx([0, 2 / 3, 0])
+
+
 def test_a_hollow_front_has_no_knee() -> None:
     assert pareto.knee(np.array([0.0, 0.5, 1.0]), np.array([0.0, 0.9, 1.0])) is None
 

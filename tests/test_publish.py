@@ -7,7 +7,7 @@ import pytest
 from palimpsest import publish, store
 from palimpsest.faults import Fault
 
-TABLES, REPORT = "tables-1", "report-2"
+TABLES, FITS, REPORT = "tables-1", "fits-3", "report-2"
 
 
 @pytest.fixture(autouse=True)
@@ -16,16 +16,21 @@ def built(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tables, report = store.artifact("tables", TABLES), store.artifact("report", REPORT)
     (report / "figures").mkdir(parents=True)
+    fits = store.artifact("fits", FITS)
     tables.mkdir(parents=True)
+    fits.mkdir(parents=True)
+    (fits / "fits.json").write_text("{}")
+    (fits / "surface.csv").write_text("x\n")
     (tables / "runs.csv").write_text("run\n1\n")
     (tables / "steps.parquet").write_text("binary")
     (report / "index.html").write_text("page")
     (report / "figures" / "a.svg").write_text("figure")
     (report / "metrics.json").write_text("{}")
     (report / "forgetting.csv").write_text("x\n")
-    store.write_json(report / store.META, {"inputs": {"tables": ["tables", TABLES]}})
+    inputs = {"tables": ["tables", TABLES], "fits": ["fits", FITS]}
+    store.write_json(report / store.META, {"inputs": inputs})
     store.write_json(store.index("report", "k"), [REPORT])
-    for folder in (tables, report):
+    for folder in (tables, fits, report):
         store.list_files(folder)
 
 
@@ -40,6 +45,8 @@ def test_results_hold_page_figures_tables_and_headlines():
         "cost.csv",
         "report/.key-k",
         "report/figures/a.svg",
+        "report/fits/fits.json",
+        "report/fits/surface.csv",
         "report/forgetting.csv",
         "report/index.html",
         "report/metrics.json",

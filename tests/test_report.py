@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from report_frames import COLUMNS, NO_FITS
 from synthetic_tables import write_tables
 
 from palimpsest.faults import Fault
-from palimpsest.stages import report
+from palimpsest.stages import fits, report
 
 SIZES = {"tiny": 25_000, "small": 100_000}
 
@@ -42,11 +41,16 @@ class Page(HTMLParser):
 
 def study(folder: Path) -> dict[str, Path]:
     write_tables(folder / "tables", seed=1, sizes=SIZES)
-    (folder / "fits").mkdir()
-    (folder / "fits" / "fits.json").write_text(json.dumps(NO_FITS))
-    empty = pd.DataFrame(columns=COLUMNS["predictions"])
-    empty.to_csv(folder / "fits" / "predictions.csv", index=False)
+    refit(folder)
     return {"tables": folder / "tables", "fits": folder / "fits"}
+
+
+def refit(folder: Path) -> None:
+    """Write the fits of the tables, with few laws and resamples."""
+    (folder / "fits").mkdir(exist_ok=True)
+    spec = {"laws": ["decrease-lr", "replay-line"], "bootstrap": 50, "confidence": 0.95}
+    spec |= {"seed": 0, "tolerance_nats": 0.05}
+    fits.build(spec, {"tables": folder / "tables"}, folder / "fits")
 
 
 def built(inputs: dict[str, Path], out: Path) -> Path:
@@ -82,12 +86,19 @@ def test_its_links_lead_somewhere(page: Page, out: Path) -> None:
     assert files and all((out / link).stat().st_size > 0 for link in files)
 
 
-def test_it_answers_fourteen_questions_twice(page: Page) -> None:
-    assert len(page.verdicts) == 28  # in the overview, and each in its place
-    assert page.verdicts[:14] == page.verdicts[14:]
-    assert page.verdicts[1] == "no"  # the planted forgetting is beyond tolerance at any ratio
-    assert page.verdicts[2] == "yes"  # the planted learning falls with replay
-    assert page.verdicts[7] == "not-run"  # no shuffled control was planted
+def test_it_answers_fourteen_questions_twice_and_the_held_out_size(page: Page) -> None:
+    verdicts = page.verdicts[-29:]  # in the overview, each in its place, the held-out size
+    assert verdicts[:14] == verdicts[14:28]
+    assert verdicts[1] == "no"  # the planted forgetting is beyond tolerance at any ratio
+    assert verdicts[2] == "yes"  # the planted learning falls with replay
+    assert verdicts[7] == "not-run"  # no shuffled control was planted
+    assert verdicts[28] == "not-run"  # two sizes
+
+
+def test_what_was_not_run_names_the_lines_that_would_answer_it(out: Path) -> None:
+    text = (out / "index.html").read_text()
+    assert "base_step: [100, final]" in text
+    assert "model: [tiny, small]" in text
 
 
 def test_no_number_is_missing_in_words(out: Path) -> None:
@@ -98,7 +109,8 @@ def test_no_number_is_missing_in_words(out: Path) -> None:
 def test_the_metrics_are_few_and_finite(out: Path) -> None:
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["n_runs"] == len(pd.read_csv(out.parent / "out" / "forgetting.csv"))
-    assert metrics["recommended_replay"] == {"small": 0.75, "tiny": 0.75}
+    assert "recommended_replay_fraction" not in metrics  # nothing is within tolerance
+    assert set(metrics["forgetting_without_replay_nats"]) == {"small", "tiny"}
     assert len(metrics) <= 12
 
 
@@ -125,6 +137,7 @@ def test_a_study_without_runs_still_has_a_page(tmp_path: Path) -> None:
         csv = path.suffix == ".csv"
         table = (pd.read_csv(path) if csv else pd.read_parquet(path)).iloc[:0]
         table.to_csv(path, index=False) if csv else table.to_parquet(path, index=False)
+    refit(inputs["tables"].parent)
     page = Page((built(inputs, tmp_path / "out") / "index.html").read_text())
     assert set(page.verdicts) == {"not-run"}
 

@@ -20,6 +20,9 @@ COMMANDS = {  # by the heading under which `palimpsest --help` shows them
         "show",
         "use",
     ],
+    "Results": [
+        "recommend",
+    ],
     "Artifacts": [
         "verify",
         "prune",

@@ -456,7 +456,7 @@ class Layout:
         defaults = self.params.phase | {"optimizer": self.params.optimizer.model_dump()}
         optimizer = defaults["optimizer"] | self.params.phase.get("optimizer", {})
         own = dict(_differences(optimizer, phase.optimizer.model_dump()))
-        usual = self.params.phase.get("stream", {})
+        usual = USUAL_ORDER | self.params.phase.get("stream", {})
         if usual.get("kind") == phase.stream["kind"]:
             own |= dict(_differences({**phase.stream, **usual}, phase.stream))
         own |= {"base step": run.base_step} if run.base_step != "final" else {}

@@ -9,25 +9,28 @@ from pathlib import Path
 from palimpsest import store
 
 CAPTIONS = Path("workflow/report")
+READ_FROM = {"tables": ["*.csv"], "fits": ["fits.json", "*.csv"]}
 
 
 def publish(key: str) -> None:
-    """Make results/report hold the report and its tables, and the key of what stands there.
+    """Make results/report hold the report, its tables and fits, and the key of what stands there.
 
     The new folder is made beside the old one and renamed: nothing is written into what DVC may
     have linked to its cache, and no half of a report is ever seen.
     """
     (name,) = store.read_json(store.index("report", key))
     report = store.find("report", name)
-    tables = store.find(*store.read_json(report / store.META)["inputs"]["tables"])
+    inputs = store.read_json(report / store.META)["inputs"]
     target = store.results_key(key).parent
     fresh, old = target.with_name(".report-new"), target.with_name(".report-old")
     for leftover in (fresh, old):
         shutil.rmtree(leftover, ignore_errors=True)
     shutil.copytree(report, fresh, ignore=shutil.ignore_patterns(store.META, store.FILES))
-    (fresh / "tables").mkdir()
-    for table in sorted(tables.glob("*.csv")):
-        shutil.copyfile(table, fresh / "tables" / table.name)
+    for role, patterns in READ_FROM.items():
+        (fresh / role).mkdir()
+        for pattern in patterns:
+            for file in sorted(store.find(*inputs[role]).glob(pattern)):
+                shutil.copyfile(file, fresh / role / file.name)
     (fresh / store.results_key(key).name).touch()
     if target.exists():
         target.rename(old)

@@ -33,24 +33,24 @@ def members(learning: Array, loss: Array) -> Array:
 def knee(learning: Array, loss: Array) -> int | None:
     """Return which point of the front lies farthest beyond the chord between the front's ends.
 
-    Axes are scaled by the ranges of all points, not of the front alone. None for a front of less
-    than three members, and where no member lies beyond the chord.
+    Scaling an axis scales the distance of every point from the chord alike, so that the knee is
+    the same on any scale. None for a front of less than three members, and where no member lies
+    beyond the chord.
     """
     front = np.flatnonzero(members(learning, loss))
     front = front[np.argsort(learning[front], kind="stable")]
     if len(front) < 3:
         return None
-    across = (learning[front] - learning[front[0]]) / spread(learning)
-    up = (loss[front] - loss[front[0]]) / spread(loss)
+    across, up = learning[front] - learning[front[0]], loss[front] - loss[front[0]]
     beyond = across * up[-1] - up * across[-1]
     best = int(np.argmax(beyond))
     return int(front[best]) if beyond[best] > 0 else None
 
 
 def spread(values: Array) -> float:
-    """Return the range of the finite values, 1 where it is zero."""
+    """Return the range of the finite values, 1 where it is zero or there are none."""
     finite = values[np.isfinite(values)]
-    return float(np.ptp(finite)) or 1.0
+    return (float(np.ptp(finite)) if len(finite) else 0.0) or 1.0
 
 
 def hypervolume(learning: Array, loss: Array, *, reference: tuple[float, float]) -> float:
@@ -72,6 +72,13 @@ def membership_probability(learning_Rm: Array, loss_Rm: Array) -> Array:
     """Return in which share of the draws each point (m,) is a member of the front."""
     pairs = zip(learning_Rm, loss_Rm, strict=True)
     return np.mean([members(learning, loss) for learning, loss in pairs], axis=0)
+
+
+def knee_probability(learning_Rm: Array, loss_Rm: Array) -> Array:
+    """Return in which share of the draws each point (m,) is the knee; the rest have none."""
+    found = [knee(*pair) for pair in zip(learning_Rm, loss_Rm, strict=True)]
+    places = np.array([place for place in found if place is not None], dtype=int)
+    return np.bincount(places, minlength=learning_Rm.shape[1]) / len(learning_Rm)
 
 
 def at_equal_learning(

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from palimpsest.core.laws.study.advice import advice
+from palimpsest.core.laws.study.advice import advice, surface
 from palimpsest.core.laws.study.bases import base_fits
 from palimpsest.core.laws.study.curves import joint_fits, run_curves
 from palimpsest.core.laws.study.entry import Entry, Options
@@ -26,6 +26,14 @@ from palimpsest.progress import step_done
 N_PARTS = 8
 
 
+class Results(NamedTuple):
+    """All fits, what is derived from them, and the laws over a grid of sizes and ratios."""
+
+    entries: list[Entry]
+    answers: dict[str, Any]
+    surface: pd.DataFrame
+
+
 def build(spec: dict[str, Any], inputs: dict[str, Any], out: Path) -> None:
     """Fit all that the tables support and write the results into `out`."""
     options = Options(
@@ -36,8 +44,7 @@ def build(spec: dict[str, Any], inputs: dict[str, Any], out: Path) -> None:
         tolerance_nats=float(spec["tolerance_nats"]),
     )
     tables = read_tables(Path(inputs["tables"]))
-    entries, answers = fit_all(tables, options)
-    write_results(entries, answers, out)
+    write_results(fit_all(tables, options), out)
 
 
 def read_tables(folder: Path) -> dict[str, pd.DataFrame]:
@@ -49,10 +56,8 @@ def read_tables(folder: Path) -> dict[str, pd.DataFrame]:
     return tables | {"rates": tables["rates"].query("usual")}
 
 
-def fit_all(
-    tables: dict[str, pd.DataFrame], options: Options
-) -> tuple[list[Entry], dict[str, Any]]:
-    """Return all fits, and the answers derived from them."""
+def fit_all(tables: dict[str, pd.DataFrame], options: Options) -> Results:
+    """Return all fits, the answers derived from them, and what they expect at other sizes."""
     runs = tables["runs"]
     curves = run_curves(runs, tables["held_out"], tables["steps"])
     sweep = mixed_runs(runs)
@@ -70,23 +75,25 @@ def fit_all(
     step_done(6, N_PARTS, "part of the fits")
     critical = critical_ratios(sweep, forgetting, forgetting_all, options)
     largest = forecasts(sweep, tables["rates"], tables["bases"], options)
-    answers = {
+    answers: dict[str, Any] = {
         "critical_replay": critical,
         "forecast": largest,
         "forecast_summary": summary(largest),
         "pareto": fronts(runs, tables["evals"], options),
         "pareto_checkpoints": checkpoint_front(curves),
-        "equal_learning": equal_learning(curves, runs, options),
-        "advice": advice(
-            sweep, critical, rates, [*forgetting, *forgetting_all, *learning], options
-        ),
+        "equal_learning": equal_learning(curves),
     }
-    return [*forgetting, *forgetting_all, *learning, *rates, *others, *joint], answers
+    entries = [*forgetting, *forgetting_all, *learning, *rates, *others, *joint]
+    answers["advice"] = advice(
+        runs, tables["evals"], tables["rates"], sweep=sweep, entries=entries, options=options
+    )
+    return Results(entries, answers, surface(sweep, entries, options))
 
 
-def write_results(entries: list[Entry], answers: dict[str, Any], out: Path) -> None:
-    """Write fits.json, the tidy fits.csv and the curves of predictions.csv."""
-    content = {"fits": {entry.name: entry.record for entry in entries}, **answers}
+def write_results(results: Results, out: Path) -> None:
+    """Write fits.json, the tidy fits.csv, the curves of predictions.csv, and surface.csv."""
+    entries = results.entries
+    content = {"fits": {entry.name: entry.record for entry in entries}, **results.answers}
     text = json.dumps(plain(content), sort_keys=True, indent=1, allow_nan=False)
     (out / "fits.json").write_text(text + "\n", encoding="utf-8")
     tidy(entries).to_csv(out / "fits.csv", index=False)
@@ -94,6 +101,7 @@ def write_results(entries: list[Entry], answers: dict[str, Any], out: Path) -> N
     columns = ["fit", "n_params", "replay_fraction", "decrease", "y", "low", "high"]
     drawn = pd.concat(curves, ignore_index=True) if curves else pd.DataFrame()
     drawn.reindex(columns=columns).to_csv(out / "predictions.csv", index=False)
+    results.surface.to_csv(out / "surface.csv", index=False)
 
 
 def tidy(entries: list[Entry]) -> pd.DataFrame:

@@ -12,10 +12,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from palimpsest.core.answers import numbers
 from palimpsest.core.answers.every import answers
-from palimpsest.core.answers.fitted import law_rows
+from palimpsest.core.answers.fitted import critical_words, law_rows
+from palimpsest.core.answers.forecast import predicted_size
 from palimpsest.core.answers.frames import CSV_TABLES, PARQUET_TABLES, Frames
 from palimpsest.core.answers.headline import forgetting_curve, metrics
-from palimpsest.core.answers.recommend import RULE, recommend
+from palimpsest.core.answers.recommend import RULE, of_measured
 from palimpsest.core.answers.run_rows import HEADER, run_rows
 from palimpsest.core.plots import svg, theme
 from palimpsest.core.plots.drawing import Drawing, Missing
@@ -39,7 +40,7 @@ class Shown:
 def build(spec: dict[str, Any], inputs: dict[str, Any], out: Path) -> None:
     """Write index.html, figures/, metrics.json and forgetting.csv. spec: {title}."""
     frames = read(inputs["tables"], fits=inputs["fits"])
-    answered, advice = answers(frames), recommend(frames)
+    answered, advice = answers(frames), of_measured(frames.fits["advice"])
     (out / "figures").mkdir()
     shown = []
     for done, figure in enumerate(FIGURES, start=1):
@@ -99,6 +100,8 @@ def render(title: str, *, frames: Frames, answered: list, advice: list, shown: l
         answers=answered,
         advice=advice,
         advice_rule=RULE,
+        fitted_ratios={one.model: critical_words(frames.fits, one.model) for one in advice},
+        forecast=predicted_size(frames),
         figures={figure.name: figure for figure in shown},
         run_header=HEADER,
         runs=run_rows(frames),

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from palimpsest.core.answers.frames import Frames
+from palimpsest.core.seeds import reach
 
 Verdict = Literal["yes", "no", "not decidable", "not run"]
 Rows = tuple[tuple[str, ...], ...]
+SHARED = "(a claim about one of several settings shares its 5 % among them all)"
 
 
 @dataclass(frozen=True)
@@ -25,21 +31,39 @@ class Answer:
     figures: tuple[str, ...] = ()
     header: tuple[str, ...] = ()
     rows: Rows = ()
+    lines: str = ""
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked, in the study's words and as yes or no, with the rule that decides."""
+    """What is asked, in the study's words and as yes or no, with the rule that decides.
+
+    `lines` are the experiment that answers it, for params.yaml: {sizes} stands for all sizes,
+    {early} for a kept checkpoint of the pretraining.
+    """
 
     number: int
     words: str
     asked: str
     rule: str
+    lines: str
     figures: tuple[str, ...] = ()
 
-    def not_run(self, missing: str) -> Answer:
+    def not_run(self, missing: str, frames: Frames) -> Answer:
         """Answer that the study has no runs for this question; `missing` says which."""
-        return self.answered("not run", sentence=f"These tables hold no {missing}.")
+        return self.answered(
+            "not run",
+            sentence=f"These tables hold no {missing}. These lines, under experiments: in "
+            "params.yaml, would answer it:",
+            lines=self.lines_for(frames),
+        )
+
+    def lines_for(self, frames: Frames) -> str:
+        """Return the lines of params.yaml that would answer the question, for this study."""
+        sizes = ", ".join(frames.sizes) or "neox-25k, neox-100k"
+        steps = frames.bases.step[~frames.bases.final.astype(bool)].dropna()
+        early = int(steps.min()) if len(steps) else 100
+        return self.lines.replace("{sizes}", f"[{sizes}]").replace("{early}", str(early))
 
     def answered(
         self,
@@ -50,6 +74,7 @@ class Question:
         interval: str = "",
         header: tuple[str, ...] = (),
         rows: Rows = (),
+        lines: str = "",
     ) -> Answer:
         """Answer with a verdict, its number and the table behind it."""
         return Answer(
@@ -64,16 +89,55 @@ class Question:
             figures=self.figures,
             header=header,
             rows=rows,
+            lines=lines,
         )
+
+
+def every(cells: pd.DataFrame, threshold: Any, *, among: int = 1) -> Verdict:
+    """Say yes when every cell's interval lies above its threshold, no when one lies below.
+
+    cells: mean, stderr, n_free. One cell among many is called below only by an interval that
+    shares the 5 % with the others (Bonferroni). Where one of several claims is enough for yes,
+    `among` says how many there are: they share the 5 % too.
+    """
+    if ((cells["mean"] + reach(cells, n_tests=len(cells))) < threshold).any():
+        return "no"
+    above = (cells["mean"] - reach(cells, n_tests=among)) > threshold
+    return "yes" if len(cells) and above.all() else "not decidable"
+
+
+def some(cells: pd.DataFrame, threshold: Any) -> Verdict:
+    """Say yes when one cell's interval lies above its threshold, no when every one lies below."""
+    if ((cells["mean"] - reach(cells, n_tests=len(cells))) > threshold).any():
+        return "yes"
+    below = (cells["mean"] + reach(cells)) < threshold
+    return "no" if len(cells) and below.all() else "not decidable"
+
+
+def within(cells: pd.DataFrame, tolerance: float) -> Verdict:
+    """Say yes when every cell's interval lies within ± tolerance, no when one lies outside."""
+    away = cells.assign(mean=cells["mean"].abs())
+    shared = reach(away, n_tests=len(away))
+    if ((away["mean"] - shared) > tolerance).any():
+        return "no"
+    inside = (away["mean"] + reach(away)) <= tolerance
+    return "yes" if len(cells) and inside.all() else "not decidable"
 
 
 def decide(low: float, high: float, *, yes_above: float, no_below: float) -> Verdict:
     """Say yes when the interval lies above `yes_above`, no when it lies below `no_below`."""
-    if not (math.isfinite(low) and math.isfinite(high)):
+    if not np.isfinite([low, high]).all():
         return "not decidable"
     if low > yes_above:
         return "yes"
     return "no" if high < no_below else "not decidable"
+
+
+def any_of(verdicts: list[Verdict]) -> Verdict:
+    """Say yes when one says yes, no when all say no."""
+    if "yes" in verdicts:
+        return "yes"
+    return "no" if verdicts and set(verdicts) == {"no"} else "not decidable"
 
 
 def all_of(verdicts: list[Verdict]) -> Verdict:

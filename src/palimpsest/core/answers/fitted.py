@@ -9,6 +9,11 @@ import pandas as pd
 from palimpsest.core.answers.frames import Frames
 from palimpsest.core.answers.numbers import between, percent, plain
 
+FRONT_COLUMNS = [
+    *("model", "n_params", "policy_label", "replay_fraction", "learning_nats", "forgetting_nats"),
+    *("member", "probability", "knee", "knee_probability", "n_seeds"),
+]
+
 
 class Fitted(NamedTuple):
     """A value and its interval; NaN where there is none."""
@@ -67,6 +72,16 @@ def forgetting_curve(frames: Frames, model: str, n_params: int) -> tuple[str, pd
     name = str(chosen or next(iter(own), ""))
     curve = curves[curves.fit == name]
     return name, curve[curve.n_params.isna() | (curve.n_params == n_params)]
+
+
+def front_table(fits: dict[str, Any]) -> pd.DataFrame:
+    """Return the settings of every size's front of learning and forgetting, one row each."""
+    planes = [row for row in fits["pareto"] if row["loss"] == "forgetting_nats"]
+    settings = [setting for row in planes for setting in row["settings"]]
+    if not settings:
+        return pd.DataFrame(columns=FRONT_COLUMNS)
+    table = pd.DataFrame(settings).sort_values(["n_params", "policy_label", "replay_fraction"])
+    return table[FRONT_COLUMNS].astype({"knee_probability": float}).reset_index(drop=True)
 
 
 def law_of(frames: Frames, name: str) -> str:

@@ -4,56 +4,97 @@ from __future__ import annotations
 
 import pandas as pd
 
-from palimpsest.core.answers.answer import Answer, Question, Verdict
+from palimpsest.core.answers.answer import SHARED, Answer, Question, Verdict, some, within
 from palimpsest.core.answers.frames import Frames
 from palimpsest.core.answers.numbers import between, nats, plain, rate
-from palimpsest.core.answers.seeds import mean_interval
+from palimpsest.core.seeds import one_cell, reach
 
 ORDER = Question(
     8,
     words="Is the order of the data remembered; first and last best, middle worst? How do repeats, "
     "window, stride and rate change it? What does retraining the middle do?",
-    asked="Does how much is forgotten of a piece depend on when it was trained on?",
+    asked="Is there a setting in which how much is forgotten of a piece depends on when it was "
+    "trained on?",
     rule="Order memory is Spearman's ρ of F_after with place in training, minus the same in the "
     "shuffled control; the table gives each run's interval by moving blocks of pieces. The verdict "
-    "takes settings with three seeds or more, and the 95 % interval of their mean: yes when all "
-    "leave out zero, no when all lie within ±0.2.",
+    "takes settings with three seeds or more, and Student's 95 % interval over their seeds: yes "
+    f"when that of one leaves out ±0.2 {SHARED}, no when all lie within it.",
+    lines="""\
+memory:
+  model: {sizes}
+  seed: [0, 1, 2]
+  stream: {order: [time, shuffled], repeats: [1, 4]}
+  policy: {kind: fixed, learning_rate: [5.0e-4, 5.0e-3]}
+  checkpoints: {kind: log, count: 6}
+""",
     figures=("memory", "recall-map", "lag"),
 )
 SMALL_RHO = 0.2
 FEWEST_SEEDS = 3
+SETTING = ["model", "policy_label", "replay_fraction", "stream", "order", "repeats", "epochs"]
+SETTING += ["n_phases", "n_steps"]
 
 
 def order(frames: Frames) -> Answer:
     """Answer question 8 from the memory table's rows that have a shuffled control."""
     rows = frames.memory_runs.dropna(subset=["order_memory"])
     if rows.empty:
-        return ORDER.not_run("run in time order with a shuffled control")
-    strongest = rows.iloc[int(rows.order_memory.abs().to_numpy().argmax())]
+        return ORDER.not_run("run in time order with a shuffled control", frames)
+    cells = _over_seeds(rows)
     clear = rows[(rows.low > 0) | (rows.high < 0)]
+    seeds = f"{len(cells)} of {rows.groupby(SETTING).ngroups} settings have {FEWEST_SEEDS} seeds"
     return ORDER.answered(
-        _verdict(rows),
-        sentence=f"{len(clear)} of {len(rows)} runs show it. Strongest: {strongest.model}, "
-        f"{_setting(strongest)}: forgetting goes from "
-        f"{nats(strongest.F_after_fifth_1, signed=True)} nats on the first fifth to "
-        f"{nats(strongest.F_after_fifth_5, signed=True)} on the last.",
-        value=f"ρ = {plain(strongest.order_memory)}",
-        interval=between(strongest.low, strongest.high, decimals=2),
+        _verdict(cells),
+        sentence=f"{seeds}. By the pieces of each run alone, {len(clear)} of {len(rows)} runs show "
+        f"it. {_extreme(rows)}",
+        value="; ".join(f"{place}: ρ = {plain(one)}" for place, one in _values(rows, cells)),
+        interval="; ".join(between(one.low, one.high, decimals=2) for _, one in cells.iterrows())
+        or f"fewer than {FEWEST_SEEDS} seeds: no interval over seeds",
         header=("setting", "order memory", "interval", "primacy, nats", "recency, nats"),
         rows=tuple(_row(row) for _, row in rows.iterrows()),
     )
 
 
-def _verdict(rows: pd.DataFrame) -> Verdict:
+def _over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean order memory of each setting with enough seeds, with its own spread."""
+    parts = [
+        one_cell(group.order_memory).assign(place=_place(group.iloc[0]))
+        for _, group in rows.groupby(SETTING)
+        if group.seed.nunique() >= FEWEST_SEEDS
+    ]
+    cells = pd.concat(parts, ignore_index=True) if parts else one_cell([]).iloc[:0]
+    half = reach(cells)
+    return cells.assign(low=cells["mean"] - half, high=cells["mean"] + half)
+
+
+def _verdict(cells: pd.DataFrame) -> Verdict:
     """Decide over seeds: blocks within one run do not know how another seed would come out."""
-    groups = [group.order_memory for _, group in rows.groupby(["model", "policy_label", "repeats"])]
-    means = [mean_interval(values) for values in groups if len(values) >= FEWEST_SEEDS]
-    if not means:
+    if cells.empty:
         return "not decidable"
-    if all(low > 0 or high < 0 for _, low, high in means):
+    if some(cells.assign(mean=cells["mean"].abs()), SMALL_RHO) == "yes":
         return "yes"
-    small = all(low > -SMALL_RHO and high < SMALL_RHO for _, low, high in means)
-    return "no" if small else "not decidable"
+    return "no" if within(cells, SMALL_RHO) == "yes" else "not decidable"
+
+
+def _values(rows: pd.DataFrame, cells: pd.DataFrame) -> list[tuple[str, float]]:
+    """Return (setting, ρ): means of settings with enough seeds, else single runs."""
+    if len(cells):
+        return list(zip(cells.place, cells["mean"], strict=True))
+    return [(_setting(row), float(row.order_memory)) for _, row in rows.iterrows()]
+
+
+def _extreme(rows: pd.DataFrame) -> str:
+    """Return what the run with the largest order memory forgets of its first and last fifth."""
+    row = rows.iloc[int(rows.order_memory.abs().to_numpy().argmax())]
+    return (
+        f"Largest in {row.model}, {_setting(row)}: forgetting goes from "
+        f"{nats(row.F_after_fifth_1, signed=True)} nats on the first fifth to "
+        f"{nats(row.F_after_fifth_5, signed=True)} on the last."
+    )
+
+
+def _place(row: pd.Series) -> str:
+    return _setting(row).rsplit(", seed", 1)[0] + f", {row.model}"
 
 
 def _row(row: pd.Series) -> tuple[str, ...]:

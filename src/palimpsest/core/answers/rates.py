@@ -4,53 +4,88 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from scipy.stats import beta
 
-from palimpsest.core.answers.answer import Answer, Question, decide
+from palimpsest.core.answers.answer import SHARED, Answer, Question, Verdict, decide, some
 from palimpsest.core.answers.fitted import parameter, reason
 from palimpsest.core.answers.frames import Frames, each
 from palimpsest.core.answers.numbers import between, count, nats, percent, plain, rate
-from palimpsest.core.answers.seeds import mean_interval, over_seeds
+from palimpsest.core.seeds import over_seeds, reach
 
 BY_SIZE = Question(
     1,
     words="How do the loss decrease per step, the rate for a given decrease, the best decrease and "
     "the edge depend on model size?",
     asked="Does the rate that gives a certain decrease in one step change with model size?",
-    rule="κ is fitted to the probes: the rate falls with the number of parameters to the power "
-    "κ. Yes when its 95 % interval leaves out zero; no when the interval lies within ±0.05.",
+    rule="κ is fitted to the probes without replay: the rate falls with the number of parameters "
+    "to the power κ. Yes when its 95 % interval leaves out zero; no when the interval lies within "
+    "±0.05. The exponents of the best rate and of the edge stand in the table.",
+    lines="""\
+rates:
+  model: {sizes}
+  seed: [0, 1, 2]
+  policy: {kind: hold, decrease: 0.05}
+""",
     figures=("rates", "landscape"),
 )
 BEYOND = Question(
     5,
     words="Why does a fixed rate sometimes raise the loss?",
-    asked="Does a fixed rate lie beyond the step's own edge on more than 5 % of the steps?",
-    rule="Mean over the fixed-rate runs whose steps were measured. Yes when the 95 % interval lies "
-    "above 5 %, no when it lies below.",
+    asked="Is there a setting in which a fixed rate lies beyond the step's own edge on more than "
+    "5 % of the steps?",
+    rule="Per size, rate and replay: the share of the steps whose edge was searched on which the "
+    "rate lies above it. Its 95 % interval is the wider one of two: over seeds (its own spread "
+    "from three seeds on, else that of all settings), and of a share counted on so many "
+    "steps (Clopper and Pearson). Yes when one "
+    f"setting's interval lies above 5 % {SHARED}, no when every one lies below.",
+    lines="""\
+edges:
+  model: {sizes}
+  seed: [0, 1, 2]
+  policy: {kind: fixed, learning_rate: [1.0e-3, 1.0e-2]}
+  measure_edge_every: 4
+""",
 )
 NEVER = Question(
     6,
     words="What happens beyond the edge, and are there sensible rates that never learn?",
-    asked="Are there rates below the edge at which a run learns nothing?",
-    rule="Needs runs on the new text at three or more rates in one size. A setting below its "
-    "size's median edge learned nothing when the upper 95 % bound of its learning on unseen "
-    "episodes is below 0.01 nats. Yes when there is one; no when the lower bounds of all lie "
-    "above. The interval is that of a setting's own seeds, of which it needs three; with fewer "
-    "it borrows the spread of the others.",
+    asked="Are there sensible rates, from the one that lowers the loss by the smallest probed "
+    "share in one step up to the edge, at which a run learns nothing?",
+    rule="Needs runs on the new text at three or more rates in one size whose probe found both "
+    "ends. Sensible "
+    "settings by their size's medians over probes without replay; nothing learned: the upper 95 % "
+    f"bound of learning on unseen episodes, over seeds (its own spread from three seeds "
+    f"on), is below 0.01 nats {SHARED}. Yes when "
+    "there is such a setting; no when the lower bounds of all lie above.",
+    lines="""\
+rates:
+  model: {sizes}
+  seed: [0, 1, 2]
+  policy: {kind: fixed, learning_rate: [1.0e-4, 1.0e-3, 1.0e-2, 1.0e-1]}
+edges:
+  model: {sizes}
+  policy: {kind: hold, decrease: 0.05}
+""",
     figures=("landscape",),
 )
+RATE_FITS = {
+    "a given decrease": "rate/decrease/r=0",
+    "best": "rate/best/r=0",
+    "edge": "rate/edge/r=0",
+}
 FLAT_EXPONENT = 0.05
-RATE_FIT = "rate/decrease/r=0"
+RATE_FIT = RATE_FITS["a given decrease"]
 FEW_STEPS = 0.05
 NOTHING_LEARNED_NATS = 0.01
-ENOUGH_SEEDS = 3
 SETTING = ["model", "policy_label", "replay_fraction", "order", "repeats", "epochs", "n_steps"]
+STEPS = ["n_params", *SETTING]
 
 
 def by_size(frames: Frames) -> Answer:
     """Answer question 1 from the fitted exponent and the probes' medians."""
     medians = probe_medians(frames.rates)
     if medians.empty:
-        return BY_SIZE.not_run("probe that found a rate")
+        return BY_SIZE.not_run("probe that found a rate", frames)
     header, rows = _rate_rows(medians)
     kappa = parameter(frames.fits, RATE_FIT, "kappa")
     if kappa is None:
@@ -61,7 +96,8 @@ def by_size(frames: Frames) -> Answer:
     return BY_SIZE.answered(
         verdict,
         sentence=f"With ten times the parameters the rate for the same decrease is "
-        f"{plain(10**-value)} times as high. Measured medians stand in the table.",
+        f"{plain(10**-value)} times as high. {_other_exponents(frames)}Measured medians stand in "
+        "the table.",
         value=f"κ = {plain(value)}",
         interval=between(low, high, decimals=2),
         header=header,
@@ -85,93 +121,110 @@ def probe_medians(rates: pd.DataFrame) -> pd.DataFrame:
 
 
 def beyond_edge(frames: Frames) -> Answer:
-    """Answer question 5 from the measured share of steps beyond the edge."""
+    """Answer question 5 from the measured share of steps beyond the edge, per setting."""
     runs = frames.runs[frames.runs.policy == "fixed"].dropna(subset=["share_beyond_edge"])
     if runs.empty:
-        return BEYOND.not_run("fixed-rate run whose steps were measured against their edge")
-    mean, low, high = mean_interval(runs.share_beyond_edge)
+        missing = "fixed-rate run whose steps were measured against their edge"
+        return BEYOND.not_run(missing, frames)
+    cells = over_seeds(runs, "share_beyond_edge", by=STEPS, own=True)
+    steps = frames.steps.dropna(subset=["edge_learning_rate"]).groupby("run").size()
+    n_steps = runs.assign(n=runs.run.map(steps)).groupby(STEPS).n.sum().reset_index()
+    cells = cells.merge(n_steps, on=STEPS)
+    wide, shared = (share_bounds(cells, n_tests=n) for n in (1, len(cells)))
+    verdict: Verdict = "no" if (wide[1] < FEW_STEPS).all() else "not decidable"
+    verdict = "yes" if (shared[0] > FEW_STEPS).any() else verdict
+    largest = int(cells["mean"].to_numpy().argmax())
     return BEYOND.answered(
-        decide(low, high, yes_above=FEW_STEPS, no_below=FEW_STEPS),
-        sentence=f"Over {len(runs)} runs at a fixed rate, {percent(mean, decimals=1)} of the steps "
-        f"went beyond their edge, at most {percent(runs.share_beyond_edge.max(), decimals=1)}.",
-        value=percent(mean, decimals=1),
-        interval=f"{percent(low, decimals=1)} to {percent(high, decimals=1)}",
-        header=("size", "rate", "replay", "steps beyond their edge", "learning, nats"),
-        rows=_by_rate(runs),
+        verdict,
+        sentence=f"In {int((wide[0] > FEW_STEPS).sum())} of {len(cells)} settings the interval "
+        f"lies above {percent(FEW_STEPS)}. The largest share: {_place(cells.iloc[largest])}.",
+        value=percent(cells["mean"].iloc[largest], decimals=1),
+        interval=_shares(wide[0][largest], wide[1][largest]),
+        header=("setting", "steps beyond their edge", "interval", "steps measured"),
+        rows=tuple(
+            (_place(row), percent(row["mean"], decimals=1), _shares(low, high), str(int(row.n)))
+            for (_, row), low, high in zip(cells.iterrows(), *wide, strict=True)
+        ),
+    )
+
+
+def share_bounds(cells: pd.DataFrame, *, n_tests: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of shares: over seeds and as counted on n steps, whichever is wider.
+
+    NaN where no setting was repeated.
+    """
+    tail = 0.05 / (2 * n_tests)
+    hits, n = cells["mean"] * cells.n, cells.n
+    low = np.nan_to_num(beta.ppf(tail, hits, n - hits + 1), nan=0.0)
+    high = np.nan_to_num(beta.ppf(1 - tail, hits + 1, n - hits), nan=1.0)
+    half = reach(cells, n_tests=n_tests)
+    return (
+        np.minimum(low, (cells["mean"] - half).to_numpy()),
+        np.maximum(high, (cells["mean"] + half).to_numpy()),
     )
 
 
 def never_learn(frames: Frames) -> Answer:
     """Answer question 6 from runs at several rates, below and beyond their size's edge."""
-    on_text = (frames.runs.replay_fraction < 1) & (frames.runs.stream != "questions")
-    runs = frames.runs[on_text].dropna(subset=["learning_nats"])
-    edges = (
-        frames.rates[frames.rates.target == "edge"].groupby("model").median_learning_rate.median()
-    )
-    runs = runs.assign(edge=runs.model.map(edges)).dropna(subset=["edge"])
+    runs = _with_ends(frames)
     rounded = runs.learning_rate.map(rate)
     if runs.empty or rounded.groupby(runs.model).nunique().max() < 3:
-        return NEVER.not_run("runs at three or more rates in one size with a known edge")
-    below, beyond = runs[runs.learning_rate <= runs.edge], runs[runs.learning_rate > runs.edge]
-    settings = _learning(below)
-    idle = settings[settings.high < NOTHING_LEARNED_NATS]
-    all_learn = bool((settings.low > NOTHING_LEARNED_NATS).all())
-    worst = (
-        f", the least {plain(beyond.learning_nats.min(), decimals=3)} nats" if len(beyond) else ""
-    )
+        missing = "runs at three or more rates in one size with a known edge"
+        return NEVER.not_run(missing, frames)
+    cells = over_seeds(runs, "learning_nats", by=["n_params", *SETTING], own=True)
+    ends = runs.groupby(SETTING)[["learning_rate", "least", "edge", "forgetting_nats"]].mean()
+    cells = cells.merge(ends.reset_index(), on=SETTING)
+    sensible = cells.learning_rate.between(cells.least, cells.edge)
+    inside, beyond = cells[sensible], cells[cells.learning_rate > cells.edge]
+    idle = some(inside.assign(mean=-inside["mean"]), -NOTHING_LEARNED_NATS)
+    n_idle = int((inside["mean"] + reach(inside) < NOTHING_LEARNED_NATS).sum())
+    worst = f", the least {nats(beyond['mean'].min())} nats" if len(beyond) else ""
     return NEVER.answered(
-        "yes" if len(idle) else ("no" if all_learn else "not decidable"),
-        sentence=f"{len(idle)} of {len(settings)} settings below the edge learned nothing; "
-        f"{len(beyond)} runs went beyond it{worst}.",
-        value=f"{len(idle)} of {len(settings)} settings",
+        idle,
+        sentence=f"{n_idle} of {len(inside)} sensible settings learned nothing; {len(beyond)} "
+        f"settings lie beyond the edge{worst}.",
+        value=f"{n_idle} of {len(inside)} settings",
         interval="by each setting's interval over seeds",
-        header=("size", "policy", "replay", "rate over edge", "learning, nats", "interval"),
-        rows=_by_setting(runs),
+        header=("setting", "rate / edge", "learning, nats", "interval", "forgetting, nats"),
+        rows=tuple(
+            (
+                _place(row),
+                plain(row.learning_rate / row.edge),
+                nats(row["mean"], signed=True),
+                between(row.low, row.high),
+                nats(row.forgetting_nats, signed=True),
+            )
+            for _, row in cells.sort_values(["n_params", "learning_rate"]).iterrows()
+        ),
     )
 
 
-def _by_rate(runs: pd.DataFrame) -> tuple[tuple[str, ...], ...]:
-    """Return one row per size, rate and replay: means over the runs."""
-    keys = ["n_params", "model", "learning_rate", "replay_fraction"]
-    means = runs.groupby(keys)[["share_beyond_edge", "learning_nats"]].mean().reset_index()
-    return tuple(
-        (
-            row.model,
-            rate(row.learning_rate),
-            percent(row.replay_fraction),
-            percent(row.share_beyond_edge, decimals=1),
-            nats(row.learning_nats, signed=True),
-        )
-        for row in each(means)
-    )
+def _with_ends(frames: Frames) -> pd.DataFrame:
+    """Return the runs on new text with the sensible ends of their size: `least` and `edge`."""
+    on_text = (frames.runs.replay_fraction < 1) & (frames.runs.stream != "questions")
+    runs = frames.runs[on_text].dropna(subset=["learning_nats"])
+    probed = frames.rates[frames.rates.replay_fraction == frames.rates.replay_fraction.min()]
+    asked = probed[(probed.target == "decrease") & (probed.decrease > 0)]
+    smallest = asked[asked.decrease == asked.decrease.min()]
+    edges = probed[probed.target == "edge"].groupby("model").median_learning_rate.median()
+    least = smallest.groupby("model").median_learning_rate.median()
+    known = runs.assign(edge=runs.model.map(edges), least=runs.model.map(least))
+    return known.dropna(subset=["edge", "least"])
 
 
-def _learning(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return mean and interval of what each setting learned; steps that do nothing vary less."""
-    table = over_seeds(runs, "learning_nats", by=SETTING).set_index(SETTING)
-    alone = runs.drop_duplicates([*SETTING, "seed"]).groupby(SETTING).learning_nats
-    for setting, values in alone:
-        if len(values) >= ENOUGH_SEEDS:
-            table.loc[setting, ["low", "high"]] = mean_interval(values)[1:]
-    return table.reset_index()
+def _place(row: pd.Series) -> str:
+    """Name a setting: size, policy, replay, and whatever is not the usual."""
+    extras = [str(row.order)] if row.order != "time" else []
+    extras += [f"{row.repeats} repeats"] if row.repeats != 1 else []
+    extras += [f"{row.epochs} epochs"] if row.epochs != 1 else []
+    name = f"{row.model}, {row.policy_label}, {percent(row.replay_fraction)} replay"
+    return ", ".join([name, *extras])
 
 
-def _by_setting(runs: pd.DataFrame) -> tuple[tuple[str, ...], ...]:
-    """Return one row per setting, the lowest rate first, on both sides of the edge."""
-    distance = (runs.learning_rate / runs.edge).groupby([runs[key] for key in SETTING]).mean()
-    settings = _learning(runs)
-    settings = settings.join(distance.rename("distance"), on=SETTING)
-    return tuple(
-        (
-            row.model,
-            row.policy_label,
-            percent(row.replay_fraction),
-            rate(row.distance),
-            nats(row.mean, signed=True),
-            between(row.low, row.high),
-        )
-        for row in each(settings.sort_values(["model", "distance"]))
-    )
+def _shares(low: float, high: float) -> str:
+    if not np.isfinite([low, high]).all():
+        return "no interval"
+    return f"{percent(max(low, 0), decimals=1)} to {percent(min(high, 1), decimals=1)}"
 
 
 def abs_low(low: float, high: float) -> float:
@@ -182,6 +235,18 @@ def abs_low(low: float, high: float) -> float:
 def abs_high(low: float, high: float) -> float:
     """Return the largest magnitude in an interval."""
     return float(np.maximum(abs(low), abs(high)))
+
+
+def _other_exponents(frames: Frames) -> str:
+    """Return κ of the best rate and of the edge, where they were fitted."""
+    known = {what: parameter(frames.fits, RATE_FITS[what], "kappa") for what in ("best", "edge")}
+    parts = [
+        f"κ of the {what} {'rate ' if what == 'best' else ''}is {plain(found.value)} "
+        f"({between(found.low, found.high, decimals=2)})"
+        for what, found in known.items()
+        if found is not None
+    ]
+    return f"{'; '.join(parts)}. " if parts else ""
 
 
 def _rate_rows(medians: pd.DataFrame) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from palimpsest.core.answers.answer import Answer, Question, Verdict, decide
+from palimpsest.core.answers.answer import SHARED, Answer, Question, Verdict, every
 from palimpsest.core.answers.fitted import critical_words
 from palimpsest.core.answers.frames import Frames, each
-from palimpsest.core.answers.numbers import between, nats, percent
-from palimpsest.core.answers.seeds import difference, over_seeds
+from palimpsest.core.answers.numbers import between, count, nats, percent
+from palimpsest.core.seeds import over_seeds, paired
 
+SWEEP = """\
+replay:
+  model: {sizes}
+  seed: [0, 1, 2]
+  replay_fraction: [0.0, 0.25, 0.5, 0.75]
+"""
 PREVENTS = Question(
     2,
     words="Which replay ratio prevents collapse at a given decrease per step, and how does it "
@@ -25,15 +30,19 @@ PREVENTS = Question(
     "prevented together with all larger ones (below 100 %); fitted ones are solved from the law "
     "with the least error on ratios it has not seen. Yes when every size has one; no when at "
     "some size even the largest ratio is collapsed.",
+    lines=SWEEP,
     figures=("forgetting", "benchmarks"),
 )
 COST = Question(
     3,
     words="What does mixing cost in learning, at each size?",
-    asked="Does replay, at equal new tokens, lower what is learned of the new text?",
-    rule="Learning without replay minus learning with it (the ratio with the most runs), per "
-    "size. Yes when the 95 % interval of the mean over sizes lies above zero; no when it lies "
-    "below 5 % of what is learned without replay.",
+    asked="Does replay, at equal new tokens, cost some of what is learned of the new text at every "
+    "size?",
+    rule="Learning without replay minus learning with it (the ratio with the most runs), seed by "
+    "seed at each size; the spread over seeds is pooled over sizes and ratios. Yes when every "
+    "size's 95 % interval lies above zero; else no when one size's lies below 5 % of what it "
+    f"learns without replay {SHARED}.",
+    lines=SWEEP,
     figures=("learning",),
 )
 SMALL_COST_SHARE = 0.05
@@ -44,7 +53,7 @@ def prevents(frames: Frames) -> Answer:
     """Answer question 2 from seed intervals and benchmark verdicts of the main policy."""
     cells = settings_judged(frames)
     if cells[cells.replay_fraction > 0].empty:
-        return PREVENTS.not_run("run with replay at the main policy")
+        return PREVENTS.not_run("run with replay at the main policy", frames)
     critical = {str(m): critical_ratio(ours) for m, ours in cells.groupby("model", sort=False)}
     verdict, sentence = _overall(cells, critical)
     header = (
@@ -55,7 +64,8 @@ def prevents(frames: Frames) -> Answer:
     return PREVENTS.answered(
         verdict,
         sentence=f"Policy {frames.main_policy}, tolerance {frames.tolerance_nats:g} nats. "
-        + sentence,
+        + sentence
+        + control_words(frames.runs),
         value=_briefly({model: critical_words(frames.fits, model) for model in critical}),
         interval="fitted critical ratio for forgetting alone",
         header=header,
@@ -103,48 +113,73 @@ def critical_ratio(cells: pd.DataFrame) -> tuple[float | None, str]:
     return None, "not decidable"
 
 
+def control_words(runs: pd.DataFrame) -> str:
+    """Return that the replay-only control sees fewer original tokens than high ratios do."""
+    replayed = runs[runs.repeats == 1].groupby("replay_fraction").n_replay_tokens.median()
+    mixed = replayed[replayed.index < 1]
+    largest = max((float(ratio) for ratio in runs.replay_fraction if ratio < 1), default=0.0)
+    if 1.0 not in replayed.index or mixed.empty or mixed.get(largest, 0) <= replayed[1.0]:
+        return ""
+    return (
+        f" The replay-only control (100 %) trains on {count(replayed[1.0])} original tokens, "
+        f"fewer than the {count(mixed[largest])} of the runs at {percent(largest)}: it shows "
+        "what as many tokens as the new text has do alone, not what more replay does."
+    )
+
+
 def cost(frames: Frames) -> Answer:
-    """Answer question 3: learning at no replay against learning at the best-measured mixture."""
+    """Answer question 3: learning without replay minus learning with it, seed by seed."""
     runs = frames.plain_runs
     runs = runs[(runs.policy_label == frames.main_policy) & (runs.replay_fraction < 1)]
-    mixed = runs[runs.replay_fraction > 0].dropna(subset=["learning_nats"])
-    if mixed.empty or runs[runs.replay_fraction == 0].empty:
-        return COST.not_run("pair of runs with and without replay at the main policy")
-    counts = mixed.replay_fraction.value_counts().sort_index(ascending=False)
+    costs = replay_costs(runs)
+    if costs.empty:
+        missing = "pair of runs with and without replay at the main policy"
+        return COST.not_run(missing, frames)
+    counts = runs[runs.replay_fraction > 0].replay_fraction.value_counts().sort_index()
     ratio = float(counts.index[int(counts.to_numpy().argmax())])
-    costs = _costs(runs, ratio)
-    mean = float(costs.cost.mean())
-    half = float(np.linalg.norm(costs.half.to_numpy())) / len(costs)  # NaN without replicates
-    small = SMALL_COST_SHARE * float(costs.learned.mean())
+    ours = costs[costs.replay_fraction == ratio]
+    shares = ours["mean"] / ours.learned
     return COST.answered(
-        decide(mean - half, mean + half, yes_above=0, no_below=small),
-        sentence=f"A replay share of {percent(ratio)} at equal new tokens changes what is learned "
-        f"by {nats(-mean, signed=True)} nats on average over sizes "
-        f"({percent(-mean / costs.learned.mean())} of it).",
-        value=f"{nats(mean)} nats",
-        interval=between(mean - half, mean + half),
-        header=("size", "learned without replay", f"cost of {percent(ratio)} replay", "interval"),
+        _costs_some(ours),
+        sentence=f"At a replay share of {percent(ratio)} and equal new tokens, sizes learn "
+        f"{percent(shares.min(), decimals=1)} to {percent(shares.max(), decimals=1)} less than "
+        f"without replay, by runs that are {1 / (1 - ratio):.3g} times as long.",
+        value="; ".join(f"{row.model}: {nats(row.mean)} nats" for row in each(ours)),
+        interval="; ".join(between(row.low, row.high) for row in each(ours)),
+        header=("size", "replay", "learned without", "cost, nats", "interval", "seeds"),
         rows=tuple(
             (
                 row.model,
+                percent(row.replay_fraction),
                 nats(row.learned),
-                nats(row.cost),
-                between(row.cost - row.half, row.cost + row.half),
+                nats(row.mean, signed=True),
+                between(row.low, row.high),
+                str(row.n_seeds),
             )
             for row in each(costs)
         ),
     )
 
 
-def _costs(runs: pd.DataFrame, ratio: float) -> pd.DataFrame:
-    cells = over_seeds(runs, "learning_nats", by=SETTING)
-    rows = []
-    for model, ours in cells.sort_values("n_params").groupby("model", sort=False):
-        mixed, alone = (ours[ours.replay_fraction == share] for share in (ratio, 0.0))
-        if len(mixed) and len(alone):
-            middle, low, _ = difference(mixed.iloc[0], alone.iloc[0])
-            rows.append((str(model), float(alone["mean"].iloc[0]), middle, middle - low))
-    return pd.DataFrame(rows, columns=["model", "learned", "cost", "half"])
+def _costs_some(cells: pd.DataFrame) -> Verdict:
+    """Say yes when every size loses something, no when one surely loses next to nothing."""
+    if every(cells, 0.0) == "yes":
+        return "yes"
+    small = every(cells, SMALL_COST_SHARE * cells.learned)
+    return "no" if small == "no" else "not decidable"
+
+
+def replay_costs(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return per size and ratio what replay costs in learning (rows of `over_seeds`), `learned`."""
+    alone = runs[runs.replay_fraction == 0]
+    parts = [
+        paired(mixed, alone, "learning_nats", by=["model", "n_params"]).assign(replay_fraction=r)
+        for r, mixed in runs[runs.replay_fraction > 0].groupby("replay_fraction")
+    ]
+    gaps = pd.concat(parts) if parts else pd.DataFrame(columns=[*SETTING, "seed", "gap"])
+    cells = over_seeds(gaps, "gap", by=SETTING)
+    learned = alone.groupby("model").learning_nats.mean()
+    return cells.assign(learned=cells.model.map(learned)).sort_values(SETTING[1:])
 
 
 def _overall(

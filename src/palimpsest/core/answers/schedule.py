@@ -2,125 +2,317 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pandas as pd
 
-from palimpsest.core.answers.answer import Answer, Question, decide
-from palimpsest.core.answers.frames import Frames
-from palimpsest.core.answers.numbers import between, nats, plain
-from palimpsest.core.answers.seeds import mean_interval
+from palimpsest.core.answers.answer import SHARED, Answer, Question, any_of, every
+from palimpsest.core.answers.frames import Frames, each
+from palimpsest.core.answers.numbers import between, nats, percent, plain
+from palimpsest.core.seeds import over_seeds, paired, reach
 
 RETURN = Question(
     9,
     words="Do benchmarks come back over many epochs?",
-    asked="Is a benchmark's collapse after the last epoch less than the worst after an earlier "
-    "one?",
-    rule="Worst collapse minus last collapse over the epochs of one setting, mean over settings "
-    "and tasks. Yes when the 95 % interval lies above 0.05, no when it lies below.",
+    asked="Does every benchmark that collapsed after the fewest epochs come back after the most?",
+    rule="Per size, setting and benchmark: collapse after the fewest epochs that were run, minus "
+    "collapse after the most; nothing is chosen by its outcome. Only where the first was a "
+    "collapse (lower bound beyond tolerance). Errors are over items, added as if the two were "
+    "independent, which is too wide for answers to the same items. Yes when every 95 % interval "
+    f"lies above 0.05, no when one lies below {SHARED}; where nothing collapsed, not decidable.",
+    lines="""\
+epochs:
+  model: {sizes}
+  policy: {kind: hold, decrease: 0.05}
+  epochs: [1, 4]
+""",
     figures=("benchmarks",),
 )
 DIFFICULTY = Question(
     11,
     words="Does ordering by difficulty help, of the new data and of the replayed?",
-    asked="Does easy-first or hard-first order learn more than time order?",
-    rule="Learning in the order minus learning in time order, pairs of the same setting and "
-    "seed. Yes when the 95 % interval of one order lies above zero, no when both lie below 0.01 "
-    "nats.",
+    asked="Does easy-first or hard-first order help by more than 0.01 nats at every size?",
+    rule="New data: learning in the order minus learning in time order. Replayed data: forgetting "
+    "with the usual order of replay minus forgetting with the order. Seed by seed, of the "
+    "same setting; spread over seeds pooled. An order helps when its 95 % interval lies above 0.01 "
+    f"nats at every size and setting, and does not when one lies below {SHARED}. Yes when one "
+    "order helps (orders share the 5 %), no when none does.",
+    lines="""\
+difficulty:
+  model: {sizes}
+  seed: [0, 1, 2]
+  stream: {order: [time, easy-first, hard-first]}
+  replay_fraction: [0.0, 1.0]
+""",
 )
 PROTECT = Question(
     12,
     words="Do EWC, consolidation (replay only, and pruning the drift back towards θ₀) or "
     "interpolation with θ₀ beat plain replay?",
-    asked="Does another protection than replay forget less at equal learning?",
-    rule="Needs runs that end with a phase of pure replay. Yes when they forget less by more "
-    "than the tolerance at no less learning (95 % interval over pairs), no when the interval "
-    "lies below it.",
+    asked="Does another protection forget less than plain replay at equal learning, by more than "
+    "0.01 nats at every size?",
+    rule="Plain replay's forgetting at the learning of the protected run (interpolated over its "
+    "replay ratios, same size, seed and policy) minus the protected run's. Protected runs beyond "
+    "the range of plain replay cannot be compared. Spread over seeds pooled. A protection wins "
+    "when its 95 % interval lies above 0.01 nats at every size, and does not when one lies below "
+    f"{SHARED}. Yes when one wins (they share the 5 %), no when none does.",
+    lines="""\
+replay:
+  model: {sizes}
+  seed: [0, 1, 2]
+  replay_fraction: [0.0, 0.25, 0.5, 0.75]
+consolidation:
+  model: {sizes}
+  seed: [0, 1, 2]
+  phases:
+    - {replay_fraction: 0.0}
+    - {replay_fraction: 1.0}
+""",
 )
 LONGER = Question(
     13,
     words="Does a base trained for longer forget more?",
-    asked="Does the longest-trained base of a size forget more than its least-trained one?",
-    rule="Forgetting from the base with the lowest loss on original text minus that from the "
-    "base with the highest, pairs of the same setting and seed. Yes when the 95 % interval lies "
-    "above zero, no when it lies below.",
+    asked="Does the longest-trained base of every size forget more than its least-trained one, by "
+    "more than 0.01 nats?",
+    rule="Forgetting from the base with the most pretraining minus that from the base with the "
+    "least, of the same size, setting and seed; spread over seeds pooled. Yes when every size's "
+    f"95 % interval lies above 0.01 nats, no when one lies below {SHARED}.",
+    lines="""\
+bases:
+  model: {sizes}
+  seed: [0, 1, 2]
+  base_step: [{early}, final]
+""",
 )
-SETTING = ["model", "seed", "policy_label", "replay_fraction", "stream", "repeats"]
+SETTING = ["model", "n_params", "policy_label", "replay_fraction", "stream", "repeats"]
 CAME_BACK = 0.05
-LITTLE_LEARNING_NATS = 0.01
+SMALL_NATS = 0.01
+ORDERS = ("easy-first", "hard-first")
+METHODS = {
+    "ewc": "EWC",
+    "consolidation": "consolidation by replay only",
+    "prune_drift": "pruned drift",
+    "interpolate": "interpolation with θ₀",
+}
 
 
 def come_back(frames: Frames) -> Answer:
     """Answer question 9 from settings that were evaluated after several numbers of epochs."""
-    columns = ["run", "stream", "order", "repeats", "epochs"]
-    evals = frames.evals.dropna(subset=["collapse"]).merge(frames.runs[columns], on="run")
-    gains = [
-        float(ours.collapse.max() - ours.sort_values("epochs").collapse.iloc[-1])
-        for _, ours in evals.groupby([*SETTING, "order", "task", "metric"])
-        if ours.epochs.nunique() > 1
-    ]
-    if not gains:
-        return RETURN.not_run("setting with benchmarks after several numbers of epochs")
-    mean, low, high = mean_interval(gains)
+    ends = _first_and_last(frames)
+    if ends.empty:
+        missing = "setting with benchmarks after several numbers of epochs"
+        return RETURN.not_run(missing, frames)
+    cells = ends[ends.verdict_first == "collapsed"].reset_index(drop=True)
+    half = reach(cells)
     return RETURN.answered(
-        decide(low, high, yes_above=CAME_BACK, no_below=CAME_BACK),
-        sentence=f"Over {len(gains)} settings and tasks, {plain(mean)} of the collapse came back.",
-        value=plain(mean),
-        interval=between(low, high, decimals=2),
+        every(cells, CAME_BACK),
+        sentence=f"{len(cells)} of {len(ends)} benchmark results were a collapse after the fewest "
+        "epochs; the table says how much of it came back.",
+        value="; ".join(f"{row.model}, {row.task}: {plain(row.mean)}" for row in each(cells))
+        or "–",
+        interval="; ".join(
+            between(mean - reached, mean + reached, decimals=2)
+            for mean, reached in zip(cells["mean"], half, strict=True)
+        ),
+        header=("size", "setting", "benchmark", "epochs", "collapse first", "last", "came back"),
+        rows=tuple(_epoch_row(row) for row in each(ends)),
+    )
+
+
+def _first_and_last(frames: Frames) -> pd.DataFrame:
+    """Return what came back between the fewest and the most epochs: mean, stderr, n_free."""
+    columns = ["run", "n_params", "stream", "order", "repeats", "epochs"]
+    evals = frames.evals.dropna(subset=["collapse", "collapse_stderr"])
+    evals = evals.merge(frames.runs[columns], on="run")
+    keys = [*SETTING, "order", "seed", "task", "metric"]
+    ordered = evals.sort_values("epochs").groupby(keys)
+    names = ["epochs", "collapse", "collapse_stderr", "verdict"]
+    ends = ordered[names].first().join(ordered[names].last(), lsuffix="_first", rsuffix="_last")
+    ends = ends[ends.epochs_last > ends.epochs_first].reset_index()
+    error = np.hypot(ends.collapse_stderr_first, ends.collapse_stderr_last)
+    return ends.assign(mean=ends.collapse_first - ends.collapse_last, stderr=error, n_free=10**6)
+
+
+def _epoch_row(row: Any) -> tuple[str, ...]:
+    return (
+        row.model,
+        f"{row.policy_label}, {percent(row.replay_fraction)} replay, seed {row.seed}",
+        f"{row.task}, {row.metric}",
+        f"{row.epochs_first} and {row.epochs_last}",
+        f"{plain(row.collapse_first)} ({row.verdict_first})",
+        f"{plain(row.collapse_last)} ({row.verdict_last})",
+        f"{plain(row.mean, signed=True)} ± {plain(1.96 * row.stderr)}",
     )
 
 
 def difficulty(frames: Frames) -> Answer:
     """Answer question 11 from runs in easy-first or hard-first order and their time-order pairs."""
-    intervals = {
-        order: mean_interval(_paired(frames.runs, order).dropna())
-        for order in ("easy-first", "hard-first")
-        if len(_paired(frames.runs, order))
-    }
-    if not intervals:
-        return DIFFICULTY.not_run("run ordered by difficulty beside one in time order")
-    verdicts = [
-        decide(low, high, yes_above=0, no_below=LITTLE_LEARNING_NATS)
-        for _, low, high in intervals.values()
-    ]
-    every_no = all(verdict == "no" for verdict in verdicts)
+    gains = _gains(frames.runs)
+    if gains.empty:
+        missing = "run ordered by difficulty beside one in time order"
+        return DIFFICULTY.not_run(missing, frames)
+    cells = over_seeds(gains, "gap", by=["of", "order", *SETTING])
+    claims = cells.groupby(["of", "order"])
+    verdicts = {key: every(ours, SMALL_NATS, among=len(claims)) for key, ours in claims}
     return DIFFICULTY.answered(
-        "yes" if "yes" in verdicts else ("no" if every_no else "not decidable"),
-        sentence="Learning against time order: "
-        + "; ".join(
-            f"{order} {nats(mean, signed=True)}" for order, (mean, _, _) in intervals.items()
+        any_of(list(verdicts.values())),
+        sentence="; ".join(
+            f"{order}, {of} data: {verdict}" for (of, order), verdict in verdicts.items()
         )
-        + " nats.",
-        value="; ".join(nats(mean, signed=True) for mean, _, _ in intervals.values()),
-        interval="; ".join(between(low, high) for _, low, high in intervals.values()),
+        + ".",
+        value="; ".join(
+            f"{order} ({of}), {row.model}: {nats(row.mean, signed=True)} nats"
+            for (of, order), ours in cells.groupby(["of", "order"])
+            for row in each(ours)
+        ),
+        interval="; ".join(between(row.low, row.high) for row in each(cells)),
+        header=("size", "data", "order", "policy", "replay", "gain, nats", "interval", "seeds"),
+        rows=tuple(
+            (
+                row.model,
+                row.of,
+                row.order,
+                row.policy_label,
+                percent(row.replay_fraction),
+                nats(row.mean, signed=True),
+                between(row.low, row.high),
+                str(row.n_seeds),
+            )
+            for row in each(cells)
+        ),
     )
 
 
+def _gains(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return what each order gains against time order, seed by seed: order, of, gap."""
+    once = runs[runs.n_phases == 1]
+    replayed = once.policy_label.str.extract(REPLAY_ORDER)[0].fillna(once.order)
+    plain = once.policy_label.str.replace(REPLAY_ORDER, "", regex=True)
+    alike = once.assign(policy_label=plain, replay_order=replayed)
+    alone = alike.replay_fraction == 1
+    sides: list[tuple[str, pd.DataFrame, str, str, int]] = [
+        ("new", alike[~alone & (replayed == alike.order)], "order", "learning_nats", 1),
+        ("replayed", alike[alone | (alike.order == "time")], "replay_order", "forgetting_nats", -1),
+    ]
+    parts = []
+    for order in ORDERS:
+        for of, ours, name_of, column, sign in sides:
+            usual, sorted_ = (ours[ours[name_of] == name] for name in ("time", order))
+            gaps = paired(usual, sorted_, column, by=[*SETTING, "epochs", "n_steps"])
+            parts.append(gaps.assign(gap=sign * gaps.gap, order=order, of=of))
+    return pd.concat(parts, ignore_index=True)
+
+
 def protections(frames: Frames) -> Answer:
-    """Answer question 12: no stage builds such runs yet, so that no table can hold them."""
-    return PROTECT.not_run("run with EWC, consolidation or interpolation")
+    """Answer question 12 from protected runs beside plain replay of the same size and seed."""
+    runs = frames.runs.assign(method=methods(frames.runs))
+    protected = runs[runs.method != "plain"]
+    if protected.empty:
+        missing = "run with EWC, consolidation, pruned drift or interpolation"
+        return PROTECT.not_run(missing, frames)
+    gains = pd.DataFrame(
+        [_against_replay(run, frames.plain_runs) for run in each(protected)],
+        columns=["method", "model", "n_params", "seed", "learning_nats", "gap"],
+    )
+    gains = gains.groupby(["method", "model", "n_params", "seed"])[["gap"]].mean().reset_index()
+    cells = over_seeds(gains, "gap", by=["method", "model", "n_params"])
+    claims = cells.groupby("method")
+    verdicts = [every(ours, SMALL_NATS, among=len(claims)) for _, ours in claims]
+    n_compared = int(gains.gap.notna().sum())
+    return PROTECT.answered(
+        any_of(verdicts),
+        sentence=f"{n_compared} of {len(gains)} protected runs could be compared with plain replay "
+        "at equal learning; the table says what each protection gains.",
+        value="; ".join(
+            f"{row.method}, {row.model}: {nats(row.mean, signed=True)} nats" for row in each(cells)
+        )
+        or "–",
+        interval="; ".join(between(row.low, row.high) for row in each(cells)),
+        header=("protection", "size", "forgets less by, nats", "interval", "seeds"),
+        rows=tuple(
+            (
+                row.method,
+                row.model,
+                nats(row.mean, signed=True),
+                between(row.low, row.high),
+                str(row.n_seeds),
+            )
+            for row in each(cells)
+        ),
+    )
+
+
+def methods(runs: pd.DataFrame) -> pd.Series:
+    """Return what keeps old text in each run besides mixing it in; `plain` where nothing does."""
+    names = [METHODS.get(method, method) for method in runs.method]
+    strengths = ["" if pd.isna(one) else f" {one:g}" for one in runs.method_strength]
+    together = [name + strength for name, strength in zip(names, strengths, strict=True)]
+    return pd.Series(together, index=runs.index)
+
+
+def _against_replay(run: Any, plain_runs: pd.DataFrame) -> dict[str, Any]:
+    """Return a protected run's gain: plain replay's forgetting at its learning minus its own."""
+    ours = plain_runs[(plain_runs.model == run.model) & (plain_runs.seed == run.seed)]
+    policy = run.policy_label.split(", ")[0]
+    ours = ours[(ours.policy_label == policy) & (ours.replay_fraction < 1)]
+    curve = ours.groupby("replay_fraction")[["learning_nats", "forgetting_nats"]].mean()
+    curve = curve.sort_values("learning_nats")
+    inside = len(curve) > 1 and (
+        curve.learning_nats.iloc[0] <= run.learning_nats <= curve.learning_nats.iloc[-1]
+    )
+    expected = (
+        np.interp(run.learning_nats, curve.learning_nats, curve.forgetting_nats)
+        if inside
+        else np.nan
+    )
+    names = ("method", "model", "n_params", "seed", "learning_nats")
+    return {name: getattr(run, name) for name in names} | {"gap": expected - run.forgetting_nats}
 
 
 def longer_base(frames: Frames) -> Answer:
     """Answer question 13 from settings that were run from several bases of one size and seed."""
-    gaps = []
-    for _, ours in frames.runs.dropna(subset=["forgetting_nats"]).groupby([*SETTING, "n_steps"]):
-        ordered = ours[ours.order == "time"].sort_values("loss_original_base_nats")
-        if ordered.loss_original_base_nats.round(6).nunique() > 1:
-            gaps.append(float(ordered.forgetting_nats.iloc[0] - ordered.forgetting_nats.iloc[-1]))
-    if not gaps:
-        return LONGER.not_run("setting that was run from several checkpoints of one base")
-    mean, low, high = mean_interval(gaps)
+    gaps = _longest_minus_shortest(frames)
+    if gaps.empty:
+        missing = "setting that was run from several checkpoints of one base"
+        return LONGER.not_run(missing, frames)
+    cells = over_seeds(gaps, "gap", by=["model", "n_params"]).sort_values("n_params")
     return LONGER.answered(
-        decide(low, high, yes_above=0, no_below=0),
-        sentence=f"Over {len(gaps)} settings, {nats(mean, signed=True)} nats between the bases.",
-        value=f"{nats(mean, signed=True)} nats",
-        interval=between(low, high),
+        every(cells, SMALL_NATS),
+        sentence="Forgetting from the longest-trained base minus that from the least-trained, "
+        f"over {len(gaps)} pairs of size and seed; settings are averaged.",
+        value="; ".join(f"{row.model}: {nats(row.mean, signed=True)} nats" for row in each(cells)),
+        interval="; ".join(between(row.low, row.high) for row in each(cells)),
+        header=("size", "longest minus least trained, nats", "interval", "seeds"),
+        rows=tuple(
+            (
+                row.model,
+                nats(row.mean, signed=True),
+                between(row.low, row.high),
+                str(row.n_seeds),
+            )
+            for row in each(cells)
+        ),
     )
 
 
-def _paired(runs: pd.DataFrame, order: str) -> pd.Series:
-    """Return learning in `order` minus learning in time order, one value per setting and seed."""
-    keys = [*SETTING, "epochs", "n_steps"]
-    sides = [
-        runs[runs.order == name].groupby(keys).learning_nats.mean() for name in (order, "time")
-    ]
-    return (sides[0] - sides[1]).dropna()
+def _longest_minus_shortest(frames: Frames) -> pd.DataFrame:
+    """Return the gap of each setting and seed that was run from two pretraining steps or more."""
+    last = frames.final_bases.groupby("model").step.max()
+    runs = frames.runs[(frames.runs.order == "time") & (frames.runs.replay_fraction < 1)]
+    found = runs.policy_label.str.extract(BASE_STEP)[0].astype(float)
+    runs = runs.assign(
+        base_step=found.fillna(runs.model.map(last)),
+        policy_label=runs.policy_label.str.replace(BASE_STEP, "", regex=True),
+    ).dropna(subset=["base_step", "forgetting_nats"])
+    keys = [*SETTING, "epochs", "n_phases", "n_steps", "seed"]
+    ordered = runs.sort_values("base_step").groupby(keys)
+    ends = ordered[["base_step", "forgetting_nats"]].first()
+    last_ones = ordered[["base_step", "forgetting_nats"]].last()
+    gaps = (last_ones.forgetting_nats - ends.forgetting_nats).rename("gap")
+    several = gaps[last_ones.base_step > ends.base_step].reset_index()
+    return several.groupby(["model", "n_params", "seed"])[["gap"]].mean().reset_index()
+
+
+REPLAY_ORDER = r", replay_order (easy-first|hard-first)"
+BASE_STEP = r", base step (\d+)"

@@ -29,7 +29,7 @@ def lag(frames: Frames) -> Drawing | Missing:
         return Missing(
             NAME, TITLE, "no run without replay measured its pieces at later checkpoints"
         )
-    curves = mean_curves(table)
+    curves = mean_curves(table, of="run")
     clocks = [clock for clock in CLOCKS if (curves[clock] > 0).any()]
     panels = tuple(
         Panel(

@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from palimpsest.core.answers.fitted import forgetting_curve, law_of, reason
 from palimpsest.core.answers.frames import Frames, each
 from palimpsest.core.answers.numbers import count
-from palimpsest.core.answers.seeds import over_seeds
 from palimpsest.core.plots import theme
 from palimpsest.core.plots.drawing import Drawing, Missing, Panel
+from palimpsest.core.seeds import over_seeds
 
 SETTING = ["model", "n_params", "policy_label", "replay_fraction"]
 
@@ -186,5 +186,6 @@ def _caption(column: str) -> str:
     return (
         "How much the loss on unseen original text rose (lower is better, below zero it improved). "
         "Small dots are single seeds, bars 95 % intervals over seeds, the dashed line is the "
-        "tolerance. The hollow point is the control that trains on original text only."
+        "tolerance. The hollow point is the control that trains on original text only, on as many "
+        "tokens as the new text has: fewer than the runs at high replay shares replay."
     )

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from palimpsest.core.answers.fitted import front_table
 from palimpsest.core.answers.frames import Frames, each
-from palimpsest.core.answers.front import fronts
 from palimpsest.core.answers.numbers import count, nats, percent
 from palimpsest.core.plots import theme
 from palimpsest.core.plots.drawing import Drawing, Missing, Panel
@@ -19,13 +19,14 @@ CAPTION = (
     "Each point is a setting (mean over seeds), labelled with its replay share; faint dots are "
     "single runs. Right and down is better. The line joins the settings that no other beats on "
     "both (Pareto front), the ring is its knee. The base model θ₀ lies at the origin (an "
-    "arrow points to it) and is not counted."
+    "arrow points to it) and is not counted. How often a setting stays on the front over draws of "
+    "seeds stands in the data."
 )
 
 
 def tradeoff(frames: Frames) -> Drawing | Missing:
     """Draw the finished settings of each size in the plane of learning and forgetting."""
-    table = fronts(frames)
+    table = front_table(frames.fits)
     if table.empty:
         return Missing(NAME, TITLE, "no finished run of one pass over the data in time order")
     main = frames.main_policy
@@ -54,9 +55,9 @@ def _paint(
     runs = frames.plain_runs
     runs = runs[(runs.model == model) & (runs.replay_fraction < 1)]
     ax.plot(runs.learning_nats, runs.forgetting_nats, ".", color=colour, alpha=0.35, markersize=3)
-    front = table[table.on_front].sort_values("learning_nats")
+    front = table[table.member].sort_values("learning_nats")
     ax.plot(front.learning_nats, front.forgetting_nats, color=colour, linewidth=1, label="front")
-    policies = sorted(frames.plain_runs.policy_label.unique())
+    policies = sorted(frames.runs.policy_label.unique())
     for policy, ours in table.groupby("policy_label"):
         ax.plot(
             ours.learning_nats,
@@ -115,7 +116,7 @@ def _mark_base(ax: Axes, table: pd.DataFrame) -> None:
 
 
 def _alt(model: str, table: pd.DataFrame) -> str:
-    front = table[table.on_front].sort_values("learning_nats")
+    front = table[table.member].sort_values("learning_nats")
     points = "; ".join(
         f"{row.policy_label} at replay {percent(row.replay_fraction)}: learning "
         f"{nats(row.learning_nats)}, forgetting {nats(row.forgetting_nats)}"

@@ -9,72 +9,128 @@ import pandas as pd
 
 from palimpsest.core import pareto
 from palimpsest.core.laws.form import Array
-from palimpsest.core.laws.intervals import Noise, interval
-from palimpsest.core.laws.study.entry import SETTING, Options, plain_runs, pooled_noise
+from palimpsest.core.laws.intervals import interval
+from palimpsest.core.laws.study.entry import SETTING, Options, plain_runs
+from palimpsest.core.seeds import over_seeds
 
 Rows = list[dict[str, Any]]
+FEWEST_CHECKPOINTS = 3  # beyond θ₀: between θ₀ and an end alone there is only a straight guess
+KEPT = ["run", "model", "checkpoint_step", "learning_nats", "forgetting_nats"]
 
 
-def fronts(runs: pd.DataFrame, evals: pd.DataFrame, options: Options) -> list[dict[str, Any]]:
-    """Return the fronts of final checkpoints per model, over forgetting and over each collapse."""
-    mixed = runs[runs.replay_fraction < 1]
-    found = []
-    for model, group in mixed.groupby("model"):
-        found.append(front(str(model), group, "forgetting_nats", runs=runs, options=options))
-    for task, results in evals.groupby("task"):
-        named = results[["run", "metric", "collapse"]].dropna()
-        first = named[named.metric == named.metric.min()] if len(named) else named
-        merged = mixed.merge(first[["run", "collapse"]], on="run")
-        for model, group in merged.groupby("model"):
-            row = front(str(model), group, "collapse", runs=merged, options=options)
-            found.append({**row, "task": str(task)})
-    return found
+def fronts(runs: pd.DataFrame, evals: pd.DataFrame, options: Options) -> Rows:
+    """Return the fronts of final checkpoints per model, over forgetting and over each collapse.
+
+    They are those of runs with the same new text: one pass over it, in time order.
+    """
+    mixed = plain_runs(runs)
+    first = mixed.assign(loss=mixed.forgetting_nats, loss_error=np.nan)
+    planes: list[tuple[pd.DataFrame, str, dict[str, Any]]] = [(first, "forgetting_nats", {})]
+    measured = evals.dropna(subset=["collapse", "collapse_stderr"])
+    for (task, metric), rows in measured.groupby(["task", "metric"]):
+        seen = rows[["run", "collapse", "collapse_stderr"]].set_axis(
+            ["run", "loss", "loss_error"], axis=1
+        )
+        planes.append((mixed.merge(seen, on="run"), "collapse", {"task": task, "metric": metric}))
+    return [row | names for plane, loss, names in planes for row in of_plane(plane, loss, options)]
+
+
+def of_plane(plane: pd.DataFrame, loss: str, options: Options) -> Rows:
+    """Return the front of each model in one plane, all scaled by the ranges of the study."""
+    known = plane.dropna(subset=["learning_nats", "loss"])
+    if known.empty:
+        return []
+    settings = known.groupby(["n_params", *SETTING], as_index=False).agg(
+        learning_nats=("learning_nats", "mean"),
+        loss=("loss", "mean"),
+        loss_error=("loss_error", "mean"),
+        n_seeds=("seed", "nunique"),
+        n_new_tokens=("n_new_tokens", "median"),
+    )
+    scale = [pareto.spread(settings[axis].to_numpy()) for axis in ("learning_nats", "loss")]
+    worst = float(settings.loss.max()) if len(settings) else 0.0
+    draws = drawn(settings, known, options)
+    rows = []
+    for _, group in settings.groupby("n_params"):
+        here = np.isin(np.arange(len(settings)), group.index)
+        own = None if draws is None else (draws[0][:, here], draws[1][:, here])
+        row: dict[str, Any] = {
+            "model": str(group.model.iloc[0]),
+            "loss": loss,
+            "task": None,
+            "metric": None,
+        }
+        row |= {"reference": [0.0, worst], "scale": scale}
+        rows.append(row | front(group, own, worst=worst, scale=scale, loss=loss, options=options))
+    return rows
 
 
 def front(
-    model: str, group: pd.DataFrame, loss: str, *, runs: pd.DataFrame, options: Options
+    group: pd.DataFrame,
+    draws: tuple[Array, Array] | None,
+    *,
+    worst: float,
+    scale: list[float],
+    loss: str,
+    options: Options,
 ) -> dict[str, Any]:
-    """Return one front: its settings (means over seeds), members, knee and hypervolume."""
-    settings = group.groupby(SETTING, as_index=False).agg(
-        learning_nats=("learning_nats", "mean"), loss=(loss, "mean"), n_seeds=("seed", "nunique")
-    )
-    learning, lost = settings.learning_nats.to_numpy(), settings.loss.to_numpy()
-    noise = pooled_noise(runs, "learning_nats"), pooled_noise(runs, loss)
-    reference = (0.0, float(np.nanmax(lost)) if np.isfinite(lost).any() else 0.0)
-    at_knee = pareto.knee(learning, lost)
-    row: dict[str, Any] = {"model": model, "loss": loss, "task": None, "reference": list(reference)}
-    row |= {"hypervolume": pareto.hypervolume(learning, lost, reference=reference)}
+    """Return one model's settings, members and knee with their probabilities, and hypervolume.
+
+    The hypervolume is the share of the study's range of learning times that of its losses.
+    """
+    learning, lost = group.learning_nats.to_numpy(), group.loss.to_numpy()
+    unit = scale[0] * scale[1]
+
+    def area(points: tuple[Array, Array]) -> float:
+        return pareto.hypervolume(*points, reference=(0.0, worst)) / unit
+
+    row: dict[str, Any] = {"hypervolume": area((learning, lost))}
     row |= {"hypervolume_low": None, "hypervolume_high": None, "status": "not decidable"}
     row |= {"reason": "no setting was run with a second seed: no interval"}
-    probability = np.full(len(settings), np.nan)
-    if noise[0] is not None and noise[1] is not None:
-        draws = jittered(settings, (noise[0], noise[1]), options)
+    probability = knee_probability = np.full(len(group), np.nan)
+    if draws is not None:
+        pairs = list(zip(*draws, strict=True))
         probability = pareto.membership_probability(*draws)
-        areas = np.array(
-            [pareto.hypervolume(*pair, reference=reference) for pair in zip(*draws, strict=True)]
-        )
-        low, high = interval(areas, confidence=options.confidence)
+        knee_probability = pareto.knee_probability(*draws)
+        low, high = interval(np.array([area(p) for p in pairs]), confidence=options.confidence)
         row |= {"hypervolume_low": float(low), "hypervolume_high": float(high)}
-        row |= {"status": "fitted", "reason": f"{len(settings)} settings"}
-    rows = settings.assign(
+        row |= {"status": "fitted", "reason": f"{len(group)} settings"}
+    at_knee = pareto.knee(learning, lost)
+    rows = group.assign(
         member=pareto.members(learning, lost),
         probability=probability,
-        knee=np.arange(len(settings)) == (-1 if at_knee is None else at_knee),
-    )
+        knee=np.arange(len(group)) == (-1 if at_knee is None else at_knee),
+        knee_probability=knee_probability,
+    ).drop(columns=["loss_error"])
     return {**row, "settings": rows.rename(columns={"loss": loss}).to_dict("records")}
 
 
-def jittered(
-    settings: pd.DataFrame, noise: tuple[Noise, Noise], options: Options
-) -> tuple[Array, Array]:
-    """Draw both coordinates (R, m) anew with the noise of runs, less where seeds were averaged."""
+def drawn(
+    settings: pd.DataFrame, runs: pd.DataFrame, options: Options
+) -> tuple[Array, Array] | None:
+    """Draw both coordinates (R, m) as other seeds would have given them; None without replicates.
+
+    Learning and forgetting of one run belong together: their common spread over seeds is drawn,
+    as uncertain as its degrees of freedom leave it. A collapse takes its error over items.
+    """
+    axes = ["learning_nats", "loss"]
+    away = runs[axes] - runs.groupby(SETTING)[axes].transform("mean")
+    n_free = len(runs) - runs.groupby(SETTING).ngroups
+    if n_free < 1 or not float((away.learning_nats**2).sum()) > 0:
+        return None
     random = np.random.default_rng(options.seed)
-    shape = (options.n_draws, len(settings))
-    moved = []
-    for column, each in zip(("learning_nats", "loss"), noise, strict=True):
-        size = each.sigma / np.sqrt(settings.n_seeds.to_numpy())
-        moved.append(settings[column].to_numpy() + size * random.standard_t(each.n_free, shape))
-    return moved[0], moved[1]
+    values, vectors = np.linalg.eigh(away.to_numpy().T @ away.to_numpy() / n_free)
+    root = vectors * np.sqrt(np.clip(values, 0, None))
+    shape = (options.n_draws, len(settings), 2)
+    size = np.sqrt(n_free / random.chisquare(n_free, options.n_draws))[:, None, None]
+    kicks = size * (random.standard_normal(shape) @ root.T)
+    kicks /= np.sqrt(settings.n_seeds.to_numpy())[:, None]
+    of_items = settings.loss_error.to_numpy()
+    if np.isfinite(of_items).any():
+        kicks[..., 1] = of_items * random.standard_normal(shape[:2])
+    return settings.learning_nats.to_numpy() + kicks[..., 0], settings.loss.to_numpy() + kicks[
+        ..., 1
+    ]
 
 
 def checkpoint_front(curves: pd.DataFrame) -> Rows:
@@ -83,68 +139,89 @@ def checkpoint_front(curves: pd.DataFrame) -> Rows:
     mixed = curves[(curves.replay_fraction < 1) & (curves.checkpoint_step > 0)]
     for _, group in mixed.groupby("model"):
         marked = pareto.members(group.learning_nats.to_numpy(), group.forgetting_nats.to_numpy())
-        columns = ["run", "model", "checkpoint_step", "learning_nats", "forgetting_nats"]
-        records: Any = group.loc[marked, columns].to_dict("records")
+        records: Any = group.loc[marked, KEPT].to_dict("records")
         rows += records
     return rows
 
 
-def equal_learning(curves: pd.DataFrame, runs: pd.DataFrame, options: Options) -> Rows:
-    """Compare each pair of policies of a model at one replay ratio at equal learning."""
+def equal_learning(curves: pd.DataFrame) -> Rows:
+    """Compare each pair of policies of a model at one replay ratio at equal learning.
+
+    Seeds that ran both are compared one by one; the spread of their differences is pooled over
+    all pairs of policies.
+    """
     rows: Rows = []
-    noise = pooled_noise(runs, "forgetting_nats")
+    gaps = []
     mixed = plain_runs(curves)
     keys: Any
     for keys, group in mixed.groupby(["model", "replay_fraction"]):
-        model, ratio = keys
         policies = sorted(group.policy_label.unique())
         for k, first in enumerate(policies):
             for second in policies[k + 1 :]:
-                pair = (group[group.policy_label == first], group[group.policy_label == second])
-                row = {"model": str(model), "replay_fraction": float(ratio)}
-                row |= {"first": first, "second": second}
-                rows.append(row | difference(*pair, noise=noise, options=options))
-    return rows
+                row = {"model": str(keys[0]), "replay_fraction": float(keys[1])}
+                row |= {"first": first, "second": second, "place": len(rows)}
+                found, reason = seed_by_seed(group, first, second)
+                rows.append(row | {"n_seeds": len(found), "reason": reason} | joined(found))
+                gaps += [{"place": row["place"], "seed": s, "gap": g[1].mean()} for s, g in found]
+    return with_intervals(rows, pd.DataFrame(gaps, columns=["place", "seed", "gap"]))
 
 
-def difference(
-    first: pd.DataFrame, second: pd.DataFrame, *, noise: Noise | None, options: Options
-) -> dict[str, Any]:
-    """Return forgetting of the second policy minus the first's at the common learning values."""
-    sides = [runs_of(first), runs_of(second)]
-    values, losses = pareto.at_equal_learning([*sides[0], *sides[1]])
-    n_first, n_second = len(sides[0]), len(sides[1])
-    empty: dict[str, Any] = {
-        "learning_nats": [],
-        "difference_nats": [],
-        "mean": None,
-        "low": None,
-        "high": None,
+def seed_by_seed(
+    group: pd.DataFrame, first: str, second: str
+) -> tuple[list[tuple[int, tuple[Array, Array]]], str]:
+    """Return (seed, (learning, difference)) for each seed of both policies, and what is missing."""
+    found, reason = [], "no seed ran both policies"
+    for seed in sorted(group.seed.unique()):
+        ours = group[group.seed == seed]
+        sides = [ours[ours.policy_label == policy] for policy in (first, second)]
+        if min(len(side) for side in sides) == 0:
+            continue
+        if min(int((side.checkpoint_step > 0).sum()) for side in sides) < FEWEST_CHECKPOINTS:
+            reason = (
+                f"fewer than {FEWEST_CHECKPOINTS} checkpoints beyond θ₀ in one of the runs; "
+                "ask for checkpoints: {kind: log, count: 6}"
+            )
+            continue
+        values, losses = pareto.at_equal_learning([curve_of(side) for side in sides])
+        reason = "no common range of learning"
+        if len(values):
+            found.append((int(seed), (values, losses[1] - losses[0])))
+    return found, "" if found else reason
+
+
+def joined(found: list[tuple[int, tuple[Array, Array]]]) -> dict[str, Any]:
+    """Return the first seed's common values of learning, and the mean difference at each place."""
+    if not found:
+        return {"learning_nats": [], "difference_nats": []}
+    return {
+        "learning_nats": found[0][1][0].tolist(),
+        "difference_nats": np.mean([gap for _, (_, gap) in found], axis=0).tolist(),
     }
-    if not len(values):
-        return empty | {"answer": "not decidable", "reason": "no common range of learning"}
-    apart = losses[n_first:].mean(axis=0) - losses[:n_first].mean(axis=0)
-    mean = float(apart.mean())
-    row: dict[str, Any] = {
-        "learning_nats": values.tolist(),
-        "difference_nats": apart.tolist(),
-        "mean": mean,
-    }
-    if noise is None:
-        why = "no setting was run with a second seed: no interval"
-        return empty | row | {"answer": "not decidable", "reason": why}
-    random = np.random.default_rng(options.seed)
-    size = noise.sigma * np.sqrt(1 / n_first + 1 / n_second)
-    draws = mean + size * random.standard_t(noise.n_free, options.n_draws)
-    low, high = (float(end) for end in interval(draws, confidence=options.confidence))
-    answer = "not decidable" if low <= 0 <= high else ("more" if low > 0 else "less")
-    return row | {"low": low, "high": high, "answer": answer, "reason": ""}
 
 
-def runs_of(curves: pd.DataFrame) -> list[tuple[Array, Array]]:
-    """Return (learning, forgetting) along each run, in the order of its checkpoints."""
-    ordered = curves.sort_values("checkpoint_step")
-    return [
-        (run.learning_nats.to_numpy(), run.forgetting_nats.to_numpy())
-        for _, run in ordered.groupby("run")
-    ]
+def with_intervals(rows: Rows, gaps: pd.DataFrame) -> Rows:
+    """Add mean, stderr, n_free, low, high and answer to the rows that have differences."""
+    cells = over_seeds(gaps, "gap", by=["place"]).set_index("place")
+    nothing = {"mean": None, "stderr": None, "n_free": 0, "low": None, "high": None}
+    done = []
+    for row in rows:
+        place = row.pop("place")
+        known = cells.loc[place].to_dict() if place in cells.index else {}
+        row = row | {name: known.get(name, empty) for name, empty in nothing.items()}
+        if known and not np.isfinite(known["low"]):
+            row["reason"] = "no pair of policies was run with a second seed: no interval"
+        done.append(row | {"answer": answer(row["low"], row["high"])})
+    return done
+
+
+def answer(low: float | None, high: float | None) -> str:
+    """Say whether the second policy forgets more or less than the first."""
+    if low is None or high is None or not np.isfinite(low) or low <= 0 <= high:
+        return "not decidable"
+    return "more" if low > 0 else "less"
+
+
+def curve_of(run: pd.DataFrame) -> tuple[Array, Array]:
+    """Return (learning, forgetting) along one run, in the order of its checkpoints."""
+    ordered = run.sort_values("checkpoint_step")
+    return ordered.learning_nats.to_numpy(), ordered.forgetting_nats.to_numpy()

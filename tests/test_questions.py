@@ -1,0 +1,197 @@
+"""Every question of the study on planted tables: a known yes, a known no, and one in the noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from planted import (
+    LOOSE,
+    TIGHT,
+    bases,
+    clocks,
+    drifting,
+    edges,
+    epochs,
+    followed,
+    knees,
+    mixing,
+    ordered,
+    protected,
+    rates_over_size,
+    rates_that_learn,
+    remembered,
+    replay,
+    replay_ordered,
+)
+from report_frames import frames, run
+
+from palimpsest import experiments, params
+from palimpsest.core.answers import drift, memory, policies, rates, schedule
+from palimpsest.core.answers import replay as replay_answers
+from palimpsest.core.answers.answer import Answer
+from palimpsest.core.answers.every import answers
+from palimpsest.core.answers.forecast import HELD_OUT, compared, predicted_size
+from palimpsest.core.answers.frames import Frames
+
+YES, NO, OPEN = "yes", "no", "not decidable"
+Case = tuple[Callable[[Frames], Answer], Frames, str]
+FALLING = ((0.0, 0.5), (0.5, 0.02), (0.75, 0.01))
+RISING = ((0.0, 0.5), (0.5, 0.3), (0.75, 0.2))
+SAME_KNEE = {"small": 0.5, "large": 0.5}
+OTHER_KNEE = {"small": 0.25, "large": 0.5}
+
+
+def cases() -> dict[str, Case]:
+    """Return every case by its name: the question, what is planted, what must be answered."""
+    one, two, three = rates.by_size, replay_answers.prevents, replay_answers.cost
+    four, five, six = policies.same, rates.beyond_edge, rates.never_learn
+    seven, eight, nine, ten = drift.predicts, memory.order, schedule.come_back, policies.knee
+    eleven, twelve = schedule.difficulty, schedule.protections
+    thirteen, fourteen = schedule.longer_base, drift.one_curve
+    return {
+        "1: rates fall with size": (one, rates_over_size(0.25, 0.02), YES),
+        "1: rates do not fall": (one, rates_over_size(0.0, 0.02), NO),
+        "1: rates scatter": (one, rates_over_size(0.1, 1.0), OPEN),
+        "2: half is enough": (two, replay(FALLING, TIGHT), YES),
+        "2: nothing is enough": (two, replay(RISING, TIGHT), NO),
+        "2: seeds scatter": (two, replay(FALLING, LOOSE), OPEN),
+        "3: a fifth is lost": (three, mixing(0.2, TIGHT), YES),
+        "3: nothing is lost": (three, mixing(0.0, TIGHT), NO),
+        "3: a fifth, in the noise": (three, mixing(0.2, LOOSE), OPEN),
+        "4: the same": (four, followed(0.01, TIGHT), YES),
+        "4: a kept rate forgets less": (four, followed(0.2, TIGHT), NO),
+        "4: seeds scatter": (four, followed(0.01, LOOSE), OPEN),
+        "4: only ends were kept": (four, followed(0.2, TIGHT, steps=(0, 8)), OPEN),
+        "5: a third lies beyond": (five, edges(0.3, 0.01), YES),
+        "5: none lies beyond": (five, edges(0.0, 0.0), NO),
+        "5: none of ten steps": (five, edges(0.0, 0.0, n_steps=10), OPEN),
+        "5: seeds scatter": (five, edges(0.3, LOOSE), OPEN),
+        "6: the lowest rate is idle": (six, rates_that_learn(0.0, TIGHT), YES),
+        "6: all rates learn": (six, rates_that_learn(0.4, TIGHT), NO),
+        "6: one may be idle": (six, rates_that_learn(0.0, LOOSE), OPEN),
+        "7: drift orders forgetting": (seven, drifting(float, 12), YES),
+        "7: drift says nothing": (seven, drifting(lambda k: abs(k - 5.5), 12), NO),
+        "7: four settings a size": (seven, drifting(float, 4), OPEN),
+        "8: early pieces are lost": (eight, remembered(-0.6, 0.02), YES),
+        "8: no order": (eight, remembered(0.0, 0.02), NO),
+        "8: seeds scatter": (eight, remembered(-0.3, LOOSE), OPEN),
+        "8: two seeds": (eight, remembered(-0.6, 0.02, seeds=2), OPEN),
+        "9: it comes back": (nine, epochs(0.6, 0.1, 0.02), YES),
+        "9: it stays away": (nine, epochs(0.6, 0.6, 0.01), NO),
+        "9: few items": (nine, epochs(0.6, 0.5, 0.2), OPEN),
+        "9: nothing had collapsed": (nine, epochs(0.01, 0.01, 0.02), OPEN),
+        "10: one knee": (ten, knees(SAME_KNEE, TIGHT), YES),
+        "10: two knees": (ten, knees(OTHER_KNEE, TIGHT), NO),
+        "10: seeds scatter": (ten, knees(SAME_KNEE, LOOSE), OPEN),
+        "11: easy first helps": (eleven, ordered(0.1, TIGHT), YES),
+        "11: easy first does not": (eleven, ordered(0.0, TIGHT), NO),
+        "11: seeds scatter": (eleven, ordered(0.1, LOOSE), OPEN),
+        "11: it helps what is replayed": (eleven, ordered(0.1, TIGHT, ratio=1.0), YES),
+        "11: another order of replay helps": (eleven, replay_ordered(0.1), YES),
+        "12: consolidation wins": (twelve, protected(0.1, TIGHT), YES),
+        "12: consolidation is no better": (twelve, protected(0.0, TIGHT), NO),
+        "12: seeds scatter": (twelve, protected(0.1, LOOSE), OPEN),
+        "12: it learns less than any mixture": (twelve, protected(0.1, TIGHT, learned=0.7), OPEN),
+        "13: longer forgets more": (thirteen, bases(0.2, TIGHT), YES),
+        "13: longer forgets as much": (thirteen, bases(0.0, TIGHT), NO),
+        "13: seeds scatter": (thirteen, bases(0.2, LOOSE), OPEN),
+        "14: one clock": (fourteen, clocks(0.01, 0.0), YES),
+        "14: each setting its own way": (fourteen, clocks(0.01, 0.9), NO),
+        "14: seeds scatter": (fourteen, clocks(0.01, 0.0, per_seed=0.7), OPEN),
+    }
+
+
+CASES = cases()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_planted_answer_is_found(name: str) -> None:
+    question, planted, expected = CASES[name]
+    answer = question(planted)
+    assert answer.verdict == expected, (answer.value, answer.interval, answer.rows)
+    assert answer.sentence and answer.rule
+
+
+def test_every_question_has_a_planted_yes_no_and_open_case() -> None:
+    told = {(name.split(":")[0], expected) for name, (_, _, expected) in CASES.items()}
+    assert told == {(str(n), verdict) for n in range(1, 15) for verdict in (YES, NO, OPEN)}
+
+
+def test_single_seeds_decide_nothing_over_seeds() -> None:
+    for name in ("3: a fifth is lost", "4: a kept rate forgets less", "13: longer forgets more"):
+        question, planted, _ = CASES[name]
+        alone = planted.runs[planted.runs.seed == 0]
+        fits = planted.fits | {"equal_learning": _without_intervals(planted.fits)}
+        assert question(replace(planted, runs=alone, fits=fits)).verdict == OPEN
+
+
+def _without_intervals(fits: dict) -> list[dict]:
+    return [row | {"stderr": None, "low": None, "high": None} for row in fits["equal_learning"]]
+
+
+@pytest.mark.parametrize(
+    ("error", "inside", "expected"),
+    [
+        (0.01, [True] * 4, YES),
+        (0.5, [True] * 4, NO),  # the constant errs by 0.2
+        (0.01, [True, False, False, False], NO),
+        (0.01, [None] * 4, OPEN),
+        (0.1, [True] * 4, OPEN),  # log-linear errs by 0.05
+    ],
+)
+def test_the_held_out_size(error: float, inside: list[bool | None], expected: str) -> None:
+    rows = []
+    for quantity in ("forgetting", "rate"):
+        for form, wrong in (("law", error), ("log-linear", 0.05), ("constant", 0.2)):
+            for value in inside:
+                row = {"quantity": quantity, "form": form, "error": wrong, "inside": value}
+                rows.append(row)
+    answer = predicted_size(frames([run()], fits=frames([]).fits | {"forecast": rows}))
+    assert answer.verdict == expected
+
+
+def test_forms_are_compared_on_the_values_that_all_could_predict() -> None:
+    rows = [("law", 0.1, True), ("law", None, None), ("constant", 0.2, None)]
+    rows += [("constant", 9.0, None)]
+    table = compared(pd.DataFrame(rows, columns=["form", "error", "inside"]))
+    assert table.error.to_dict() == {"law": 0.1, "constant": 0.2}
+    assert (table.n_inside["law"], table.n_intervals["law"], table.n_compared["law"]) == (1, 1, 1)
+
+
+def test_a_study_without_runs_has_every_question_not_run_and_says_what_would_answer_it() -> None:
+    found = [*answers(frames([])), predicted_size(frames([]))]
+    assert [one.number for one in found] == [*range(1, 15), 0]
+    assert {one.verdict for one in found} == {"not run"}
+    assert all(one.lines for one in found)
+
+
+@pytest.mark.parametrize("number", range(15))
+def test_the_lines_that_would_answer_a_question_are_valid(number: int, tmp_path: Path) -> None:
+    questions = [rates.BY_SIZE, replay_answers.PREVENTS, replay_answers.COST, policies.SAME]
+    questions += [rates.BEYOND, rates.NEVER, drift.PREDICTS, memory.ORDER, schedule.RETURN]
+    questions += [policies.KNEE, schedule.DIFFICULTY, schedule.PROTECT, schedule.LONGER]
+    question = [HELD_OUT, *questions, drift.CLOCK][number]
+    assert question.number == number
+    study = yaml.safe_load(Path("studies/default.yaml").read_text("utf-8"))
+    sizes = [
+        run(model=name, n_params=k, run=name) for k, name in enumerate(study["models"]["sizes"])
+    ]
+    study["experiments"] = yaml.safe_load(question.lines_for(frames(sizes)))
+    file = tmp_path / "params.yaml"
+    file.write_text(yaml.safe_dump(study))
+    planned = list(experiments.runs(params.load(file)))
+    assert {one.model for one in planned} == set(study["models"]["sizes"])
+
+
+def test_small_samples_widen_a_share() -> None:
+    cells = edges(0.0, 0.0, n_steps=10)
+    answer = rates.beyond_edge(cells)
+    # Clopper and Pearson on 0 of 30 steps: 1 - 0.025^(1/30) = 11.6 %
+    assert all(row[2] == "0.0\u202f% to 11.6\u202f%" for row in answer.rows)
+    assert np.isclose(1 - 0.025 ** (1 / 30), 0.116, atol=5e-4)
