@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from palimpsest.core.streams.rows import Batch, Row
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, Trainer, TrainingArguments
@@ -26,6 +25,7 @@ from palimpsest.core.loop import train
 from palimpsest.core.losses import micro_batch_tokens, pack, row_losses
 from palimpsest.core.models import new_neox
 from palimpsest.core.policies import fixed
+from palimpsest.core.rows import Batch, Row
 from palimpsest.core.stops import Settings
 from palimpsest.shapes import PYTHIA, Shape
 

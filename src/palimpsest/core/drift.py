@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import kl_div, log_softmax
 
 from palimpsest.core.flat import Segment
-from palimpsest.core.losses import NOT_COUNTED, Packed, products
+from palimpsest.core.losses import NOT_COUNTED, Packed
 
 
 def drift(
@@ -76,6 +76,6 @@ def _ratio(numerator: pd.Series, denominator: pd.Series) -> pd.Series:
 
 
 def _log_probabilities(model: nn.Module, micro: Packed) -> Tensor:
-    with torch.no_grad(), products(micro.inputs_BT.device):
+    with torch.no_grad():
         logits_BTV = model(input_ids=micro.inputs_BT, use_cache=False).logits
-    return log_softmax(logits_BTV.float(), dim=-1)
+    return log_softmax(logits_BTV, dim=-1)

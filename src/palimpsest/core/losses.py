@@ -6,7 +6,6 @@ causal model cannot see it, so that no attention mask is needed.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -128,16 +127,6 @@ def batch_gradient(
     return BatchGradient(loss_new, loss_replay, new_gradient if new else flat.grads.clone())
 
 
-def products(device: torch.device) -> Any:
-    """Return the context of a forward pass: matrix products in bfloat16 on a GPU, on fp32 weights.
-
-    Training and every measured loss take this one way, so that a step's loss and a measured one
-    differ by the weights alone.
-    """
-    on_gpu = device.type == "cuda"
-    return torch.autocast("cuda", torch.bfloat16) if on_gpu else contextlib.nullcontext()
-
-
 def count_tokens(packed: Sequence[Packed]) -> int:
     """Return how many targets count."""
     return sum(micro.n_tokens for micro in packed)
@@ -178,12 +167,10 @@ def _token_nats(model: Any, micro: Packed) -> Tensor:
     """Return −ln p of each target, (B, T), 0 where it does not count."""
     head, targets_N = linear_head(model), micro.targets_BT.flatten()
     if head is not None:
-        with products(micro.inputs_BT.device):
-            output = model.base_model(input_ids=micro.inputs_BT, use_cache=False)
+        output = model.base_model(input_ids=micro.inputs_BT, use_cache=False)
         nats_N = target_nats(output.last_hidden_state.flatten(0, 1).float(), head, targets_N)
     else:
-        with products(micro.inputs_BT.device):
-            logits_BTV = model(input_ids=micro.inputs_BT, use_cache=False).logits.float()
+        logits_BTV = model(input_ids=micro.inputs_BT, use_cache=False).logits
         nats_N = cross_entropy(
             logits_BTV.flatten(0, 1), targets_N, ignore_index=NOT_COUNTED, reduction="none"
         )
