@@ -204,10 +204,10 @@ def test_an_edit_has_fields_of_its_own_and_axes():
     ("phase", "expected"),
     [
         ({"kind": "interpolat"}, ".kind: 'interpolat' is unknown; did you mean interpolate?"),
-        ({"kind": "interpolate", "alpha": 2}, ".alpha: Input should be less than or equal to 1"),
-        ({"kind": "prune_drift", "alpha": 1}, ".fraction: Field required"),
-        ({"ewc": {"strenght": 1}}, ".ewc.strength: Field required"),
-        ({"ewc": {"strength": -1}}, ".ewc.strength: Input should be greater than or equal to 0"),
+        ({"kind": "interpolate", "alpha": 2}, ".alpha: expected a number less than or equal to 1"),
+        ({"kind": "prune_drift", "alpha": 1}, ".fraction: missing"),
+        ({"ewc": {"strenght": 1}}, ".ewc.strength: missing"),
+        ({"ewc": {"strength": -1}}, ".ewc.strength: expected a number greater than or equal to 0"),
         ({"stream": {"part": {"start": 0.5, "end": 0.5}}}, "start 0.5 is not below end 0.5"),
     ],
 )

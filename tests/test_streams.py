@@ -109,9 +109,9 @@ def test_tokens_of_the_new_corpus_cannot_be_written_to():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"batch_token": 8}, "batch_token is no setting; did you mean batch_tokens"),
-        ({"batch_tokens": 0}, "batch_tokens: .* greater than or equal to 1, got 0"),
-        ({"order": "easy"}, "order: .*'easy-first'.*, got 'easy'"),
+        ({"batch_token": 8}, "batch_token: unknown key; did you mean batch_tokens"),
+        ({"batch_tokens": 0}, r"batch_tokens: .* greater than or equal to 1 \(got 0\)"),
+        ({"order": "easy"}, r"order: .*'easy-first'.* \(got 'easy'\)"),
         ({"sequence_length": 40}, "has 40 tokens, .* needs 41"),
         ({"n_new_tokens": 37}, "37 is more than the 36 that every seed's offset leaves"),
         ({"order": "easy-first", "batch_tokens": 4}, "difficulty has 5 numbers, needs"),
@@ -129,7 +129,7 @@ def test_a_mistake_is_told_in_one_line(settings, message):
     [
         (1.5, "1.5 is no share"),
         ({"start": 0.5, "end": 1.0}, "end: .*less than 1"),
-        ({"start": 0.5, "stop": 0.6}, "replay_fraction: "),
+        ({"start": 0.5, "stop": 0.6}, r"replay_fraction\.end: missing"),
     ],
 )
 def test_a_ratio_that_is_none_is_refused(replay_fraction, message):

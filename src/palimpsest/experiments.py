@@ -13,6 +13,7 @@ from palimpsest import params as P
 from palimpsest.core.plug_ins import kinds, nearest, plug_in
 from palimpsest.core.stops import Settings as Stop
 from palimpsest.core.streams.replay import Ramp
+from palimpsest.core.validation import parse
 from palimpsest.faults import Fault
 from palimpsest.shapes import PYTHIA
 
@@ -153,14 +154,14 @@ def _phase(
         nearest_kind = nearest(str(own["kind"]), known_kinds)
         raise Fault(f"{where}.kind: {own['kind']!r} is unknown{nearest_kind}")
     if own.get("kind", "train") != "train":
-        return P.parse(plug_in("edits", own["kind"], where).Settings, own, where)
+        return parse(plug_in("edits", own["kind"], where).Settings, own, where)
     defaults = {"optimizer": params.optimizer.model_dump(), **params.phase}
     values = _merge(defaults, own)
     known = repr(values)
     if known not in parsed:
         for name, package in (("stream", "streams"), ("policy", "policies")):
             values[name] = _plug_in(package, values.get(name), f"{where}.{name}")
-        parsed[known] = P.parse(Phase, values, where)
+        parsed[known] = parse(Phase, values, where)
     return parsed[known]
 
 
@@ -169,7 +170,7 @@ def _plug_in(package: str, values: Any, where: str) -> dict[str, Any]:
         raise Fault(f"{where}: expected a mapping with kind:, got {values!r}")
     module = plug_in(package, values.get("kind"), where)
     model: type[BaseModel] = module.Settings if package == "streams" else module.Params
-    return P.parse(model, values, where).model_dump(mode="json")
+    return parse(model, values, where).model_dump(mode="json")
 
 
 def _points(node: Any, place: tuple[str, ...] = ()) -> list[Any]:

@@ -4,32 +4,18 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from palimpsest.core.plug_ins import MARKS, kinds, nearest
+from palimpsest.core.validation import fault_lines
 from palimpsest.faults import Fault
 from palimpsest.shapes import PYTHIA_STEPS, pythia
 
 PYTHIA_LAST = f"step{PYTHIA_STEPS[-1]}"
 PLUG_IN_FOLDERS = tuple(MARKS)
-WORDS = {  # pydantic's names of faults, in a person's words
-    "missing": "missing; docs/parameters.md says what belongs there",
-    "int_type": "expected a whole number",
-    "int_parsing": "expected a whole number",
-    "int_from_float": "expected a whole number",
-    "float_type": "expected a number",
-    "float_parsing": "expected a number",
-    "string_type": "expected text",
-    "bool_type": "expected true or false",
-    "bool_parsing": "expected true or false",
-    "tuple_type": "expected a list",
-    "dict_type": "expected a mapping",
-    "model_type": "expected a mapping",
-    "too_short": "expected at least one",
-}
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 
 
@@ -354,21 +340,13 @@ def load(path: Path) -> Params:
     try:
         params = Params.model_validate(raw)
     except ValidationError as error:
-        raise Fault("\n".join(_lines(error, str(path), Params))) from None
+        raise Fault("\n".join(fault_lines(error, str(path), Params, joint=": "))) from None
     _check_names(params, path)
     laws = [name.replace("_", "-") for name in kinds("laws")]
     for law in params.fits.laws:
         if law not in laws:
             raise Fault(f"{path}: fits.laws: {law!r} is unknown{nearest(law, laws)}")
     return params
-
-
-def parse(model: type[BaseModel], values: dict[str, Any], where: str) -> BaseModel:
-    """Validate one section against its type; a Fault says where it stands."""
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        raise Fault("\n".join(_lines(error, where, model, joint="."))) from None
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -426,41 +404,3 @@ def _check_names(params: Params, path: Path) -> None:
                     f"{path}: {section}.{name}: a name holds only letters, digits and . _ -, "
                     "begins with a letter or digit, and has at most 40 characters"
                 )
-
-
-def _lines(
-    error: ValidationError, file: str, model: type[BaseModel], joint: str = ": "
-) -> list[str]:
-    lines: dict[str, str] = {}
-    for fault in error.errors():
-        place = ".".join(str(part) for part in fault["loc"] if not _is_branch(part))
-        text = WORDS.get(fault["type"]) or fault["msg"].removeprefix("Value error, ")
-        text = re.sub("^Input should be (?=greater|less)", "expected a number ", text)
-        text = text.replace("Input should be", "expected")
-        if fault["type"] == "extra_forbidden":
-            text = "unknown key" + nearest(str(fault["loc"][-1]), _fields_at(model, fault["loc"]))
-        elif fault["type"] != "missing":
-            text += f" (got {fault['input']!r})"
-        line = f"{file}{joint if place else ': '}{place}{': ' if place else ''}{text}"
-        lines.setdefault(place, line)  # of several ways to read a value, the first one's fault
-    return list(lines.values())
-
-
-def _is_branch(part: int | str) -> bool:
-    """Return whether a part of a place is pydantic's name for one way to read a value."""
-    known = ("constrained-", "literal[", "function-")
-    return isinstance(part, str) and (part[:1].isupper() or part.startswith(known))
-
-
-def _fields_at(model: Any, place: tuple[int | str, ...]) -> list[str]:
-    for part in place[:-1]:
-        fields = getattr(model, "model_fields", {})
-        if part in fields:
-            model = _section_in(fields[str(part)].annotation)
-    return list(getattr(model, "model_fields", {}))
-
-
-def _section_in(annotation: Any) -> Any:
-    """Return the section that a field holds: itself, or the one in `X | None`, `dict[str, X]`."""
-    inside = (annotation, *get_args(annotation))
-    return next((m for m in inside if isinstance(m, type) and issubclass(m, Closed)), None)

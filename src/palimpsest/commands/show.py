@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from palimpsest.commands.shared import PARAMS, JsonOption, ParamsOption
+from palimpsest.commands.shared import show as shown
 
 
 def show(
     run: Annotated[str, typer.Argument(help="A run's name, or a part that no other run has.")],
     step: Annotated[int, typer.Argument(min=1, help="A step, counted from the run's start.")],
-    params: Annotated[
-        Path, typer.Option("--params", help="Parameter file to read instead of params.yaml.")
-    ] = Path("params.yaml"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
+    params: ParamsOption = PARAMS,
+    as_json: JsonOption = False,
 ) -> None:
     """Show the batch of a step: its text, where it is from, when last seen, its loss.
 
@@ -25,8 +23,4 @@ def show(
     from palimpsest import plan
     from palimpsest.showing import shown_step, step_text
 
-    content = shown_step(plan.load(params), run, step)
-    if as_json:
-        print(json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False))
-    else:
-        Console().print(step_text(content))
+    shown(shown_step(plan.load(params), run, step), as_json, step_text)

@@ -15,8 +15,9 @@ from palimpsest.core.rows import Ints
 from palimpsest.core.streams.cutting import Cut, Setup
 from palimpsest.core.streams.orders import Difficulty, epoch_sequences, orders_taken
 from palimpsest.core.streams.replay import draw, original_rows, read_ratio, replay_counts
-from palimpsest.core.streams.settings import Replayed, read
+from palimpsest.core.streams.settings import Replayed
 from palimpsest.core.streams.stream import Stream
+from palimpsest.core.validation import parse
 from palimpsest.faults import Fault
 
 __all__ = ["Stream", "make_stream", "original_rows"]
@@ -66,7 +67,7 @@ def _read_and_cut(settings: dict, setup: Setup) -> tuple[Replayed, Cut]:
     """Validate the settings by their kind and cut the new part by them."""
     kind = settings.get("kind")
     module = plug_in("streams", kind, "stream")
-    chosen = read(module.Settings, settings, where=f"stream {kind}")
+    chosen = parse(module.Settings, settings, f"stream {kind}")
     limit = setup.context_length
     if limit is not None and chosen.sequence_length > limit:
         raise Fault(

@@ -18,7 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from palimpsest.core.rows import Ints, Row
 from palimpsest.core.streams.orders import Difficulty, arrange, check_difficulty
-from palimpsest.core.streams.settings import Replayed, read
+from palimpsest.core.streams.settings import Replayed
+from palimpsest.core.validation import parse
 from palimpsest.faults import Fault
 
 DRAW = 2  # keeps the draw apart from the shuffle of the new batches under the same seed
@@ -72,7 +73,7 @@ class Replay:
 def read_ratio(replay_fraction: float | dict) -> tuple[float, float]:
     """Return the ratio at both ends of the phase."""
     if isinstance(replay_fraction, dict):
-        ramp = read(Ramp, replay_fraction, where="replay_fraction")
+        ramp = parse(Ramp, replay_fraction, "replay_fraction")
         return ramp.start, ramp.end
     if not 0 <= replay_fraction <= 1:
         raise Fault(f"replay_fraction: {replay_fraction} is no share of tokens: give 0 … 1")

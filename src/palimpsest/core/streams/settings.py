@@ -1,13 +1,10 @@
-"""The settings that kinds of stream have in common, and how a plain dict becomes settings."""
+"""The settings that kinds of stream have in common."""
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-from typing import Literal, Self, TypeVar
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from palimpsest.faults import Fault
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Order = Literal["time", "shuffled", "reversed", "easy-first", "hard-first", "cyclic"]
 
@@ -77,25 +74,3 @@ class Ordered(Replayed):
     cycles: int = Field(
         2, ge=2, description="order cyclic: rounds over the same pieces in one epoch"
     )
-
-
-S = TypeVar("S", bound=BaseModel)
-
-
-def read(model: type[S], values: dict, *, where: str) -> S:
-    """Return validated settings; the first mistake becomes a one-line Fault."""
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        raise Fault(f"{where}: {_first_mistake(error, model)}") from None
-
-
-def _first_mistake(error: ValidationError, model: type[BaseModel]) -> str:
-    """Say in one line which setting is wrong, and which one an unknown name may have meant."""
-    mistake = error.errors()[0]
-    name = ".".join(str(part) for part in mistake["loc"])
-    if mistake["type"] != "extra_forbidden":
-        got = "" if mistake["type"] == "missing" or not name else f", got {mistake['input']!r}"
-        return f"{name or 'settings'}: {mistake['msg']}{got}"
-    near = get_close_matches(name, model.model_fields, n=1)
-    return f"{name} is no setting" + (f"; did you mean {near[0]}?" if near else "")
