@@ -39,7 +39,7 @@ def check_amounts(run: Run, tokens: Artifact, sources: list[Path]) -> None:
         if n_tokens is None and asked <= sum(source.stat().st_size for source in sources):
             continue  # no file unpacks to less than itself
         row = int(phase.stream["sequence_length"])
-        most = n_tokens - row if n_tokens else sum(map(_n_bytes, sources))
+        most = n_tokens - row if n_tokens else sum(_n_bytes(source.resolve()) for source in sources)
         if asked > most:
             unit = "tokens" if n_tokens else "bytes of text"
             raise Fault(
@@ -49,13 +49,17 @@ def check_amounts(run: Run, tokens: Artifact, sources: list[Path]) -> None:
             )
 
 
-@cache
 def _counted(stage: str, name: str) -> int | None:
     """Return how many training tokens a token file holds; None if it is not built yet."""
     for folder in (store.artifact(stage, name), store.parked(stage, name)):
         if store.whole(folder) and (folder / TRAIN).exists():
-            return len(np.load(folder / TRAIN, mmap_mode="r"))
+            return _length((folder / TRAIN).resolve())
     return None
+
+
+@cache
+def _length(file: Path) -> int:
+    return len(np.load(file, mmap_mode="r"))
 
 
 @cache
