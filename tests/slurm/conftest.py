@@ -9,7 +9,8 @@ import pytest
 from cluster import CannotStart, Cluster
 from project import Project, copied
 
-PROFILE = "workflow/profiles/slurm"
+from palimpsest.site import PROFILE
+
 MUST_START = "PALIMPSEST_MUST_START_SLURM"  # set where a skipped test would hide a fault
 
 

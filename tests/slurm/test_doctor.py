@@ -4,8 +4,9 @@ import json
 import shutil
 
 import pytest
-from conftest import PROFILE
 from project import Project
+
+from palimpsest.site import PROFILE
 
 pytestmark = pytest.mark.slurm
 

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 from attempts import attempts, overlaps
-from conftest import PROFILE
 from project import wait_until
 
 from palimpsest.schedule import TORCH_STAGES
+from palimpsest.site import PROFILE
 
 pytestmark = pytest.mark.slurm
 
@@ -44,7 +44,7 @@ def run(unbuilt, cluster) -> SimpleNamespace:
     """Build the study; say what was done to it on the way."""
     study, told = unbuilt, SimpleNamespace(study=unbuilt, cluster=cluster)
     asked = (study.folder / "params.yaml").read_text()
-    process = study.start("snakemake", "--profile", PROFILE)
+    process = study.start("snakemake", "--profile", str(PROFILE))
     wait_until(lambda: jobs(cluster, "train", "PENDING"), seconds=300)
     wait_until(lambda: any(begun(study, job) for job in jobs(cluster, "train", "RUNNING")))
     told.waited = jobs(cluster, "train", "PENDING")

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 from attempts import overlaps
-from conftest import PROFILE
 from project import kill, wait_until
+
+from palimpsest.site import PROFILE
 
 pytestmark = pytest.mark.slurm
 
@@ -16,11 +17,11 @@ def run(untrained, cluster) -> SimpleNamespace:
     """Kill the controller while two training jobs run and others wait; try again; recover."""
     study, told = untrained, SimpleNamespace(study=untrained, cluster=cluster)
     told.n_before = len(study.ledger())
-    process = study.start("snakemake", "--profile", PROFILE)
+    process = study.start("snakemake", "--profile", str(PROFILE))
     wait_until(lambda: len({e["slurm_job"] for e in study.ledger()[told.n_before :]}) > 1)
     kill(process, group=False)
     told.left = {job["id"]: job["state"] for job in cluster.queue()}
-    told.again = study.run("snakemake", "--profile", PROFILE, check=False)
+    told.again = study.run("snakemake", "--profile", str(PROFILE), check=False)
     told.recovered = study.run("palimpsest", "recover")
     return told
 
@@ -67,7 +68,7 @@ def test_running_orphans_are_cancelled_if_asked(at_site, cluster):
 def test_dvc_repro_submits_too(at_site, cluster, monkeypatch):
     n_before = len(at_site.ledger())
     at_site.set("fits.bootstrap", 150)
-    monkeypatch.setenv("SNAKEMAKE_PROFILE", PROFILE)
+    monkeypatch.setenv("SNAKEMAKE_PROFILE", str(PROFILE))
     at_site.run("dvc", "repro")
     assert at_site.built_since(n_before) == Counter(fits=1, report=1)
     record = {job["JobId"]: job for job in cluster.record()}
