@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from conftest import ROOT
 from project import checked_out
 
 from palimpsest import params as P
@@ -13,6 +12,7 @@ from palimpsest.core.plug_ins import kinds
 from palimpsest.core.streams.settings import Order
 from palimpsest.experiments import Phase, Run, runs
 
+ROOT = Path(__file__).resolve().parent.parent
 MODES = ROOT / "studies" / "modes.yaml"
 
 

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from palimpsest.core.curve import Curve
+from palimpsest.core.plug_ins import plug_in
 from palimpsest.core.policies import (
     best,
     cosine,
@@ -14,7 +15,6 @@ from palimpsest.core.policies import (
     follow,
     hold,
     plateau,
-    policy,
     warmup,
 )
 from palimpsest.core.policies.step import Step
@@ -200,13 +200,13 @@ def test_every_policy_says_what_it_needs_and_is_named_after_its_file():
     needs = {}
     for module in MODULES:
         kind = module.__name__.rpartition(".")[2]
-        assert policy(kind) is module
+        assert plug_in("policies", kind, "policy") is module
         assert module.Params.model_fields["kind"].annotation.__args__ == (kind,)
         needs[kind] = (module.NEEDS_PROBE, module.NEEDS_LENGTH)
     assert [kind for kind, (probe, _) in needs.items() if probe] == ["hold"]
     assert [kind for kind, (_, length) in needs.items() if length] == ["cosine"]
     with pytest.raises(Fault, match="best, cosine, cycle, fixed, follow, hold, plateau, warmup"):
-        policy("step")
+        plug_in("policies", "step", "policy")
 
 
 @pytest.mark.parametrize(
