@@ -28,7 +28,7 @@ SIZES = ("neox-25k", "neox-100k")
 DECREASES = (0.02, 0.05)
 N_SAMPLED = 30
 WITHIN = 0.1
-GRID = np.geomspace(1e-6, 1e-1, 200)  # 6 % apart
+GRID = np.geomspace(1e-5, 1e-1, 100)  # 10 % apart
 REPEATS = 5
 
 

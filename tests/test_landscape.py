@@ -147,7 +147,7 @@ def test_five_answers_on_a_model_agree_with_a_dense_grid(model):
     line = line_of(model, flat, update)
     found = {decrease: line.target(decrease) for decrease in (0.01, 0.05, 0.1)}
     best, edge = line.best(), line.edge()
-    assert line.forward_passes <= 14
+    assert line.forward_passes <= 16  # 10 % is out of reach, which takes a search of its own
     dense = np.geomspace(1e-5, 1.0, 1500)  # 0.8 % apart
     model_losses = np.array([line.at(float(rate)) for rate in dense])
     assert found.pop(0.1).learning_rate is None

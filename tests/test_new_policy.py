@@ -1,23 +1,29 @@
 """The example of docs/guide/add-a-policy.md: one file, and nothing that exists changes."""
 
-import importlib
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-import pandas as pd
-import pytest
 import yaml
-from training_inputs import build_base, build_train, train_spec, write_inputs
-
-from palimpsest.core import policies
-from palimpsest.core.policies.step import Step
 
 GUIDE = Path(__file__).parent.parent / "docs" / "guide" / "add-a-policy.md"
 EXAMPLE = GUIDE.read_text("utf-8").split("```python\n")[1].split("```")[0]
 SETTING = {"kind": "stairs", "learning_rate": 8e-3, "steps": 3}
+TRAIN = """
+import json, sys
+from pathlib import Path
+import pandas as pd
+from palimpsest.core.policies import stairs
+from training_inputs import build_base, build_train, train_spec, write_inputs
+setting, here = json.loads(sys.argv[1]), Path(sys.argv[2])
+inputs = write_inputs(here / "inputs")
+base = build_base(inputs, here / "base")
+out = build_train(train_spec(policy=setting), inputs, here / "out", before=base, base=base)
+rates = pd.read_parquet(out / "log.parquet").learning_rate.tolist()
+print(json.dumps({"label": stairs.label(stairs.Params(**setting)), "rates": rates}))
+"""
 KEYS = """
 import json, sys
 from pathlib import Path
@@ -27,28 +33,22 @@ print(json.dumps({stage: sorted(members) for stage, members in stages.items()}))
 """
 
 
-def keys(project, params="params.yaml"):
-    """Plan in a process of its own, by the code of the project's own `src`."""
+def in_process(project, code, *arguments):
+    """Run code in a process of its own, by the project's own `src`; return what it prints."""
     done = subprocess.run(
-        [sys.executable, "-c", KEYS, params],
+        [sys.executable, "-c", code, *arguments],
         cwd=project,
-        env=os.environ | {"PYTHONPATH": str(project / "src")},
+        env=os.environ | {"PYTHONPATH": f"{project / 'src'}:{Path(__file__).parent}"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return done.stdout
 
 
-@pytest.fixture
-def stairs(tmp_path, monkeypatch):
-    """The example as a module among the policies of this process, gone afterwards."""
-    (tmp_path / "stairs.py").write_text(EXAMPLE, "utf-8")
-    monkeypatch.setattr(policies, "__path__", [*policies.__path__, str(tmp_path)])
-    importlib.invalidate_caches()
-    yield policies.policy("stairs")
-    del sys.modules["palimpsest.core.policies.stairs"]
+def keys(project, params="params.yaml"):
+    return json.loads(in_process(project, KEYS, params))
 
 
 def test_it_is_one_file_of_about_twenty_lines():
@@ -73,16 +73,11 @@ def test_no_existing_key_changes_and_a_study_can_name_it(source):
     assert all(set(before[stage]) <= set(after[stage]) for stage in ("bases", "train", "evals"))
 
 
-def test_its_trajectory_by_hand(stairs):
-    params = stairs.Params(**SETTING)
-    rates = [stairs.rate(params, {}, Step(index=index, line=None)) for index in range(8)]
-    assert rates == [8e-3] * 3 + [4e-3] * 3 + [2e-3] * 2
-    assert stairs.label(params) == "stairs from 0.008 by 0.5 per 3"
-
-
-def test_training_follows_it(stairs, tmp_path):
-    inputs = write_inputs(tmp_path / "inputs")
-    base = build_base(inputs, tmp_path / "base")
-    out = build_train(train_spec(policy=SETTING), inputs, tmp_path / "out", before=base, base=base)
-    log = pd.read_parquet(out / "log.parquet")
-    assert log.learning_rate.tolist() == [8e-3] * 3 + [4e-3] * 3 + [2e-3] * 2
+def test_training_follows_it(source, tmp_path):
+    """8e-3 for three updates, half of it for three, a quarter for the last two of eight."""
+    (source / "core" / "policies" / "stairs.py").write_text(EXAMPLE, "utf-8")
+    done = in_process(source.parent.parent, TRAIN, json.dumps(SETTING), str(tmp_path / "here"))
+    assert json.loads(done) == {
+        "label": "stairs from 0.008 by 0.5 per 3",
+        "rates": [8e-3] * 3 + [4e-3] * 3 + [2e-3] * 2,
+    }

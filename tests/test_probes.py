@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from palimpsest.core.flat import FlatWeights
-from palimpsest.core.losses import batch_gradient, mean_loss, pack
+from palimpsest.core.losses import backward, batch_gradient, mean_loss, pack
 from palimpsest.core.models import load_causal_lm, new_neox, save_causal_lm
 from palimpsest.core.streams import make_stream
 from palimpsest.core.update import Update
@@ -115,12 +115,8 @@ def losses_after_torch_step(inputs, *, step, learning_rate, n_warm=0):
         batch = stream.batch(at)
         optimizer.zero_grad()
         n_tokens = batch.n_new_tokens + batch.n_replay_tokens
-        for packed in (*pack_rows(batch.new), *pack_rows(batch.replay)):
-            logits = model(packed.inputs_BT).logits.flatten(0, 1)
-            nats = torch.nn.functional.cross_entropy(
-                logits, packed.targets_BT.flatten(), reduction="sum"
-            )
-            (nats / n_tokens).backward()
+        for rows in (batch.new, batch.replay):
+            backward(model, pack_rows(rows), n_tokens)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.param_groups[0]["lr"] = learning_rate if at == step else 0.0
         optimizer.step()

@@ -62,7 +62,8 @@ def test_it_finds_what_the_probes_stage_finds(folder, tmp_path):
         quick_probe.pd.DataFrame(table).to_parquet(
             tmp_path / name / "held_out_documents.parquet", index=False
         )
-    base = {"checkpoints": [], "final": "model"}
+    kept = {"step": 1, "n_tokens": 1, "folder": "model"}
+    base = {"checkpoints": [kept], "final": "model"}
     (folder / "base.json").write_text(json.dumps(base))
     (tmp_path / "out").mkdir()
     spec = {

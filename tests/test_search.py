@@ -2,6 +2,7 @@ import math
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from palimpsest.core.curve import Curve
@@ -71,6 +72,27 @@ def test_five_searches_share_their_passes_on_a_curve_that_saturates():
     edge = first_above(curve, LOSS).learning_rate
     assert loss(edge) > LOSS > loss(edge / 1.01)
     assert len(calls) == len(set(calls)) <= 14
+
+
+def test_best_lies_within_one_percent_of_the_minimum_of_a_hundred_curves():
+    """L = 5 − a·ln(1 + η/b) + k(η/w)^p over a decade of b and w; the minimum from a fine grid."""
+    random, rates = np.random.default_rng(1), np.geomspace(1e-6, 0.1, 40_000)
+    n_forward = []
+    for _ in range(100):
+        a, k, p = random.uniform((0.3, 0.8, 1.4), (0.9, 1.6, 2.2))
+        b, w = 10 ** random.uniform((-3.0, -2.2), (-2.3, -1.6))
+
+        def loss(rate, a=a, b=b, k=k, w=w, p=p):
+            return LOSS - a * np.log1p(rate / b) + k * (rate / w) ** p
+
+        curve = Curve(loss, loss_nats=LOSS, slope=-a / b, highest=0.1)
+        for decrease in (0.01, 0.05, 0.1):
+            first_below(curve, LOSS * (1 - decrease))
+        best = lowest(curve)
+        assert best.learning_rate == pytest.approx(rates[np.argmin(loss(rates))], rel=0.01)
+        first_above(curve, LOSS)
+        n_forward.append(len(curve.losses))
+    assert np.mean(n_forward) <= 11
 
 
 @pytest.mark.parametrize("wall", [2e-4, 5e-3, 9e-3])

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from palimpsest.core.curve import Curve, find_crossing, minimiser, model
+from palimpsest.core.curve import APART, Curve, find_crossing, minimiser, model
 
 TOLERANCE = 0.01  # relative, of a rate
 MARGIN = 0.8  # share of the tolerance that is used up; the rest is the model's error
@@ -23,6 +23,7 @@ CHORD = 3.0  # a curve may be this much steeper at a crossing than the chord to 
 AIM = 0.4  # share of the tolerance by which a search aims beyond a crossing, to bracket it
 GROWTH = 4.0  # a search climbs by at most this factor, so that it does not jump over a crossing
 DESCENT = 1e-3  # a search looks this far below its lowest rate
+NEIGHBOUR = 8.0  # tolerances between the minimum and a rate that confirms it
 FIRST_DECREASE = 0.02  # where best and edge start, as a share of the loss: far below both
 MAX_FORWARD = 60  # of one search; bisection down to a NaN from any start needs about 20
 
@@ -139,12 +140,22 @@ def _look_lowest(curve: Curve, *, tolerance: float) -> _Look:
     rate = minimiser(*model(curve, low, high))
     if at >= curve.highest and rate >= at:
         return _Look(at, done=True, reason="still falling at the highest rate")
-    if abs(rate / at - 1) <= tolerance / 2 or high <= low * (1 + tolerance):
+    if high <= low * (1 + tolerance):
         return _Look(at, done=True)
+    off, reach = abs(rate / at - 1), 1 + NEIGHBOUR * tolerance
+    if off <= MARGIN * tolerance and _has_neighbour(curve, at, reach**1.5):
+        return _Look(at, done=True)
+    if off <= tolerance / 2:
+        return _Look(at / reach, done=False)  # far rates alone may misplace the minimum
     for end in (low, high):
         if end in curve.losses and abs(rate / end - 1) <= tolerance / 2:
             rate = math.sqrt(at * end)
     return _Look(rate, done=False)
+
+
+def _has_neighbour(curve: Curve, at: float, reach: float) -> bool:
+    """Say whether a rate beside this one was tried, within a factor of it but apart from it."""
+    return any(APART < max(rate / at, at / rate) <= reach for rate in curve.losses)
 
 
 def _around_lowest(curve: Curve) -> tuple[float, float]:
