@@ -17,7 +17,7 @@ RUNS = {
     "model": "neox-6k",
     "seed": list(range(100)),
     "replay_fraction": [0.0, 0.1, 0.25, 0.5, 0.75, 0.9],
-    "policy": {"kind": "fixed", "rate": [1.0e-4, 3.0e-4, 1.0e-3, 3.0e-3, 1.0e-2]},
+    "policy": {"kind": "fixed", "learning_rate": [1.0e-4, 3.0e-4, 1.0e-3, 3.0e-3, 1.0e-2]},
 }
 PLAN = "import palimpsest.schedule as s; s.schedule({!r}, by='cores', cores=2)"
 FILES_PER_ARTIFACT = 12
