@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-modes test-slow test-slurm check bench clean
+.PHONY: help setup run test test-modes test-slow test-slurm check bench docs clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,6 +46,11 @@ check: $(READY)  ## style, types, workflow
 
 bench: $(READY)  ## measure what the documentation claims
 	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file; done
+
+docs:  ## build the guide into site/, links checked
+	@test -x .venv-docs/bin/mkdocs || $(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.lock
+	.venv-docs/bin/mkdocs build --quiet
 
 clean:  ## remove caches of tools; artifacts stay
 	rm -rf .pytest_cache .mypy_cache .ruff_cache
