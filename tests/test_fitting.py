@@ -13,10 +13,16 @@ from law_cases import CASES, grid, theta_of
 from palimpsest.core.laws import load, log_linear
 from palimpsest.core.laws.fitting import Fit, fit
 from palimpsest.core.laws.form import predict
-from palimpsest.core.laws.intervals import bootstrap, interval, method_of, replicate_noise
+from palimpsest.core.laws.intervals import Noise, bootstrap, interval, method_of, replicate_noise
 from palimpsest.core.laws.points import Points, gather
-from palimpsest.core.laws.summary import fit_table
-from palimpsest.core.laws.validation import held_out, predict_unseen
+from palimpsest.core.laws.summary import ends_within
+from palimpsest.core.laws.table import fit_table
+from palimpsest.core.laws.validation import (
+    held_out,
+    misses_points,
+    predict_unseen,
+    quick_fit,
+)
 from palimpsest.faults import Fault
 
 PUBLISHED = Path(__file__).parents[2] / "shared" / "reference" / "chinchilla_points.csv"
@@ -189,19 +195,69 @@ def test_unknown_columns_are_faults() -> None:
 def test_a_whole_table_gives_the_documented_record() -> None:
     points = replay_points()
     frame = pd.DataFrame({"ratio": points.x["p"], "lost": points.y, "run": points.run})
-    record = fit_table(
-        load("replay-share"), frame, {"p": "ratio", "F": "lost"}, n_draws=200, run="run"
-    )
-    assert record["status"] == "fitted"
+    record = fit_table(frame, "replay-share", {"p": "ratio", "F": "lost"}, n_draws=200, run="run")
     exponent = record["parameters"]["a"]
     assert exponent["low"] < exponent["value"] < exponent["high"]
-    assert record["parameters"]["F_0"]["alone"] is False
+    assert record["parameters"]["F_0"]["value"] > 0
     assert {row["form"] for row in record["held_out"]} == {
         "replay-share",
         "log-linear",
         "constant",
     }
     assert set(record["delta_moves"]) == {"delta x 0.1", "delta x 10"}
+
+
+def two_seeds(bend: float) -> Points:
+    """Four ratios of two seeds each, 0.02 apart, whose means leave a line by `bend` or not."""
+    p = np.repeat([0.0, 0.25, 0.5, 0.75], 2)
+    means = 1 - 0.4 * p + bend * np.repeat([1.0, -1.0, -1.0, 1.0], 2)
+    return Points({"p": p}, means + np.tile([-0.01, 0.01], 4), np.arange(8), np.repeat(range(4), 2))
+
+
+@pytest.mark.parametrize(("bend", "misses"), [(0.0, False), (0.008, False), (0.05, True)])
+def test_a_law_misses_its_points_where_seeds_do_not_explain_the_distance(
+    bend: float, misses: bool
+) -> None:
+    """By hand: with the means off by b, F = (8 b² + 8 · 0.01²)/6 / (8 · 0.01²/4).
+
+    0.66 without a bend, 1.1 at b = 0.008, 17.3 at b = 0.05; the 97.5 % point of F(6, 4) is 9.2.
+    """
+    law, points = load("replay-line"), two_seeds(bend)
+    noise = replicate_noise(points, law)
+    assert noise is not None
+    assert (noise.n_free, noise.sigma) == (4, pytest.approx(np.sqrt(8 * 0.01**2 / 4)))
+    fitted = quick_fit(law, points, noise=10.0)  # so wide that Huber's loss is least squares
+    assert misses_points(fitted, points, noise=noise) is misses
+
+
+def test_the_points_of_one_run_count_once_for_a_misfit() -> None:
+    """Runs that lie off as a whole are as unusual with twenty checkpoints as with one.
+
+    F = (8 · 0.015² + 8 · 0.01²)/6 / σ² = 2.2, below the 2.5 of 6 runs; 160 points that were taken
+    for independent would be held against 1.3.
+    """
+    few, law = two_seeds(0.015), load("replay-line")
+    noise = Noise(np.sqrt(2e-4), n_free=200)
+    assert few.run is not None
+    order = np.repeat(np.arange(8), 20)
+    many = Points({"p": few.x["p"][order]}, few.y[order], few.run[order], few.cell[order])
+    for points in (few, many):
+        fitted = quick_fit(law, points, noise=10.0)
+        assert misses_points(fitted, points, noise=noise) is False
+
+
+def test_without_replicates_no_law_is_said_to_miss() -> None:
+    points = replay_points(n_seeds=1)
+    fitted = fit(load("replay-exponential"), points)
+    assert misses_points(fitted, points, noise=None) is None
+
+
+def test_an_interval_ends_nowhere_where_the_domain_stopped_it() -> None:
+    inside = np.linspace(1.0, 2.0, 100)
+    assert ends_within(inside, confidence=0.9) == pytest.approx({"low": 1.05, "high": 1.95})
+    stopped = np.append(inside[:90], np.full(10, 2.0))
+    assert ends_within(stopped, confidence=0.9)["high"] is None
+    assert ends_within(-stopped, confidence=0.9)["low"] is None
 
 
 def test_held_out_errors_by_hand() -> None:

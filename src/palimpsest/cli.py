@@ -18,6 +18,7 @@ COMMANDS = {  # by the heading under which `palimpsest --help` shows them
         "run",
         "report",
         "show",
+        "fit",
         "use",
     ],
     "Results": [

@@ -10,7 +10,7 @@ from palimpsest.core.laws.form import Law
 from palimpsest.faults import Fault
 
 MACHINERY = {"fitting", "form", "intervals", "points", "projection", "solver", "starts"}
-MACHINERY |= {"study", "summary", "validation"}
+MACHINERY |= {"study", "summary", "table", "validation"}
 
 
 def names() -> list[str]:

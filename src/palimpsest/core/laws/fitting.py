@@ -11,7 +11,15 @@ from palimpsest.core.laws.form import Array, Law, bounds, natural, predict
 from palimpsest.core.laws.points import Points
 from palimpsest.core.laws.projection import projected
 from palimpsest.core.laws.solver import Problem, quadratic, residuals, solve
-from palimpsest.core.laws.starts import SAME_OPTIMUM, Descents, floor, many_starts, starting_values
+from palimpsest.core.laws.starts import (
+    FEW_STARTS,
+    MOST_STARTS,
+    SAME_OPTIMUM,
+    Descents,
+    floor,
+    many_starts,
+    starting_values,
+)
 
 WORST_CONDITION = (
     1e6  # of the Jacobian with columns of length 1; beyond it a 1e-6 change flips signs
@@ -92,11 +100,17 @@ def first_only(found: Descents) -> dict[str, Any]:
 
 
 def descend(
-    law: Law, points: Points, *, noise: float | None, seed: int
+    law: Law, points: Points, *, noise: float | None, seed: int, near: Array | None = None
 ) -> tuple[Problem, Descents]:
-    """Take the first route; without a known noise, twice: it comes from the first residuals."""
+    """Take the first route; without a known noise, twice: it comes from the first residuals.
+
+    `near` are parameters known to fit most of the points: they and a few others start then.
+    """
     problem = problem_of(law, points, noise=noise)
-    found = many_starts(problem, starting_values(problem, seed=seed))
+    starts = starting_values(problem, seed=seed, most=MOST_STARTS if near is None else FEW_STARTS)
+    if near is not None:
+        starts = np.concatenate([near[None], starts])
+    found = many_starts(problem, starts)
     if law.noise_scaled and noise is None and np.isfinite(found.objective):
         problem = replace(problem, sigma=own_noise(problem, found.theta))
         found = many_starts(problem, found.ends)
@@ -230,9 +244,10 @@ def named(law: Law, theta: Array) -> dict[str, float]:
 
 def noted(points: Points) -> str:
     """Say in one line what was fitted and what was left out."""
-    parts = [f"{len(points)} points in {points.n_settings} settings"]
-    if points.n_missing:
-        parts.append(f"{points.n_missing} rows without a number left out")
-    if points.n_repeated:
-        parts.append(f"{points.n_repeated} repeated rows left out")
-    return "; ".join(parts)
+    return "; ".join([f"{len(points)} points in {points.n_settings} settings", *left_out(points)])
+
+
+def left_out(points: Points) -> list[str]:
+    """Say which rows of a table are not among the points."""
+    parts = [(points.n_missing, "without a number"), (points.n_repeated, "that repeat another")]
+    return [f"{n} row{'s' * (n > 1)} {what} left out" for n, what in parts if n]

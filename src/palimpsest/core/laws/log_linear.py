@@ -13,11 +13,11 @@ EPSILON = 0.01  # keeps ln(p + epsilon) finite at no replay; about the smallest 
 SHARES = {"p", "q"}
 
 
-def terms(e: Values, x: Values) -> Terms:
-    """Return 1 and the logarithm of each input, shares moved off zero by epsilon."""
+def terms_in(inputs: Sequence[str], x: Values) -> Terms:
+    """Return 1 and the logarithm of each of the inputs, shares moved off zero by epsilon."""
     values = {"a": np.ones((1, len(next(iter(x.values())))))}
-    for name, of in x.items():
-        values[f"b_{name}"] = np.log(of + EPSILON if name in SHARES else of)[None, :]
+    for name in inputs:
+        values[f"b_{name}"] = np.log(x[name] + EPSILON if name in SHARES else x[name])[None, :]
     return values, {}
 
 
@@ -29,7 +29,7 @@ LAW = Law(
     inputs=("t", "p"),
     linear=("a", "b_t", "b_p"),
     free=(),
-    terms=terms,
+    terms=lambda e, x: terms_in(("t", "p"), x),
     distinct={"t": 2, "p": 2},
     domain={"t": (1e-300, np.inf), "p": (0.0, 1.0)},
 )
@@ -44,6 +44,7 @@ def over(inputs: Sequence[str]) -> Law:
         formula=f"y = a + {written}",
         inputs=tuple(inputs),
         linear=("a", *slopes),
+        terms=lambda e, x: terms_in(inputs, x),
         distinct=dict.fromkeys(inputs, 2),
         domain={n: (0.0, 1.0) if n in SHARES else (1e-300, np.inf) for n in inputs},
     )

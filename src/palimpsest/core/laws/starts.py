@@ -11,6 +11,7 @@ from palimpsest.core.laws.form import Array, evaluate, internal
 from palimpsest.core.laws.solver import Problem, solve
 
 MOST_STARTS = 64
+FEW_STARTS = 8  # beside parameters that fit most of the points already
 SAME_OPTIMUM = 1e-6  # relative difference of objectives
 
 
@@ -31,13 +32,13 @@ def many_starts(problem: Problem, starts: Array) -> Descents:
     return Descents(theta, theta[best], float(objective[best]), float(np.mean(near)))
 
 
-def starting_values(problem: Problem, *, seed: int) -> Array:
+def starting_values(problem: Problem, *, seed: int, most: int = MOST_STARTS) -> Array:
     """Return starts (R, K): combinations of the law's values, linear parameters fitted to them."""
     law = problem.law
     values = [internal(free, np.array(free.starts), problem.x) for free in law.free]
     grid = np.array(list(itertools.product(*values))) if values else np.empty((1, 0))
-    if len(grid) > MOST_STARTS:
-        chosen = np.random.default_rng(seed).choice(len(grid), MOST_STARTS, replace=False)
+    if len(grid) > most:
+        chosen = np.random.default_rng(seed).choice(len(grid), most, replace=False)
         grid = grid[np.sort(chosen)]
     return with_linear(problem, grid)
 

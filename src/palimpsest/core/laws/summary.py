@@ -1,44 +1,18 @@
-"""Turns a table into the record of one fit: what the JSON of `fit` and of the fits stage holds."""
+"""Turns a fit and its draws into a record: what the JSON of `fit` and of the fits stage holds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from palimpsest.core.laws.fitting import Fit, fit
-from palimpsest.core.laws.form import Law, natural
-from palimpsest.core.laws.intervals import Draws, Noise, bootstrap, interval, replicate_noise
-from palimpsest.core.laws.points import Points, gather
-from palimpsest.core.laws.validation import held_out
+from palimpsest.core.laws.fitting import Fit
+from palimpsest.core.laws.form import Array, natural
+from palimpsest.core.laws.intervals import Draws, Noise, bootstrap, interval
+from palimpsest.core.laws.points import Points
 
 UNDECIDED = "not decidable"
-MOST_AT_EDGE = 0.2  # of the draws; beyond it an interval of the parameter would be the box's
-
-
-def fit_table(
-    law: Law,
-    frame: pd.DataFrame,
-    columns: Mapping[str, str],
-    *,
-    n_draws: int = 0,
-    confidence: float = 0.95,
-    seed: int = 0,
-    run: str | None = None,
-    cell: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Fit a law to any table whose columns are named per symbol and return its record.
-
-    Without `run` the rows count as independent points; see `gather` for `run` and `cell`.
-    """
-    points = gather(frame, law, columns, run=run, cell=cell)
-    noise = replicate_noise(points, law)
-    fitted = fit(law, points, noise=noise.sigma if noise else None, seed=seed)
-    draws = drawn(fitted, points, noise=noise, n_draws=n_draws, seed=seed)
-    checks = held_out(law, points, noise=noise.sigma if noise else None)
-    return record(fitted, draws, confidence=confidence, held_out_rows=checks)
 
 
 def drawn(fitted: Fit, points: Points, *, noise: Noise | None, n_draws: int, seed: int) -> Draws:
@@ -81,25 +55,31 @@ def record(
 
 
 def parameters(fitted: Fit, draws: Draws, *, confidence: float) -> dict[str, dict[str, Any]]:
-    """Return value and interval by parameter.
+    """Return value and interval by parameter; a refused fit has none.
 
     `alone` is false for amplitudes: they are tied to their exponent and mean nothing without it.
-    A refused fit has none. No interval is given where many draws run to the edge of the
-    parameter's domain.
+    An end is null where the draws run to the edge of the parameter's domain: the data leave that
+    side open.
     """
     amplitudes = {name for name in fitted.law.linear if fitted.law.free and name != "E"}
     rows: dict[str, dict[str, Any]] = {}
     values_by_name = fitted.parameters if fitted.fitted else {}
     for k, (name, value) in enumerate(values_by_name.items()):
         rows[name] = {"value": value, "low": None, "high": None, "alone": name not in amplitudes}
-        if not draws.decided:
-            continue
-        values = natural(fitted.law, draws.theta)[:, k]
-        at_edge = np.mean((values == values.min()) | (values == values.max()))
-        if at_edge <= MOST_AT_EDGE:
-            low, high = interval(values, confidence=confidence)
-            rows[name] |= {"low": float(low), "high": float(high)}
+        if draws.decided:
+            values = natural(fitted.law, draws.theta)[:, k]
+            rows[name] |= ends_within(values, confidence=confidence)
     return rows
+
+
+def ends_within(values_R: Array, *, confidence: float) -> dict[str, float | None]:
+    """Return an interval's ends; null for one at which several draws were stopped by the domain."""
+    low, high = interval(values_R, confidence=confidence)
+    edges = {"low": (float(low), values_R.min()), "high": (float(high), values_R.max())}
+    return {
+        name: None if end == edge and np.sum(values_R == edge) > 1 else end
+        for name, (end, edge) in edges.items()
+    }
 
 
 def plain(value: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from scipy.stats import f as fisher
 
 from palimpsest.core.laws import constant, log_linear
 from palimpsest.core.laws.fitting import (
@@ -19,24 +20,51 @@ from palimpsest.core.laws.fitting import (
     too_little,
 )
 from palimpsest.core.laws.form import Array, Law
+from palimpsest.core.laws.intervals import Noise
 from palimpsest.core.laws.points import Points
 from palimpsest.core.laws.solver import residuals
 
 Row = dict[str, str | int | float]
+SURE = 0.975  # how unusual the residuals must be before a law is said to miss its points
+
+
+def misses_points(fitted: Fit, points: Points, *, noise: Noise | None) -> bool | None:
+    """Return whether a fit lies farther from its points than the spread over seeds explains.
+
+    Fisher's F: the residuals' mean square per degree of freedom over the seeds' variance, which
+    has few degrees of freedom itself. The points of one run move together, so a run counts once.
+    None without replicates, without a fit, or with no more runs than parameters.
+    """
+    run = np.arange(len(points)) if points.run is None else points.run
+    freedom = len(np.unique(run)) - len(fitted.theta)
+    if noise is None or not fitted.fitted or freedom <= 0:
+        return None
+    squares = (fitted.residuals * fitted.noise) ** 2
+    per_run = np.bincount(run, squares)[np.unique(run)] / np.bincount(run)[np.unique(run)]
+    ratio = float(np.sum(per_run)) / freedom / noise.sigma**2
+    return bool(ratio > fisher.ppf(SURE, freedom, noise.n_free))
+
+
+LARGEST = ("N", "D", "x", "U", "R", "L_new")
+EACH = ("p", "q", "eta", "f")
+CLOCKS = ("S", "T", "t")
 
 
 def splits_of(points: Points) -> dict[str, list[Array]]:
-    """Return per kind of split the masks of what is left out, for the inputs there are."""
+    """Return per kind of split the masks of what is left out, for the inputs and groups there are.
+
+    The largest of a size, each ratio or rate in turn, the last half of a clock, each group.
+    """
     splits: dict[str, list[Array]] = {}
-    for name, values in points.x.items():
+    for name, values in {**points.x, **points.groups}.items():
         levels = np.unique(values)
         if len(levels) < 2:
             continue
-        if name in ("N", "D", "x"):
+        if name in LARGEST:
             splits[f"largest {name} left out"] = [values == levels[-1]]
-        elif name in ("p", "q", "eta", "f"):
+        elif name in EACH or name in points.groups:
             splits[f"each {name} left out in turn"] = [values == level for level in levels]
-        elif name in ("S", "T", "t"):
+        elif name in CLOCKS:
             splits[f"last half of {name} left out"] = [last_half(points, values)]
     return splits
 
@@ -48,12 +76,18 @@ def last_half(points: Points, clock: Array) -> Array:
     return np.asarray(clock > middle[run])
 
 
-def held_out(law: Law, points: Points, *, noise: float | None = None) -> list[Row]:
-    """Return one row per split and form: its error on what was left out, or why there is none."""
+def held_out(
+    law: Law, points: Points, *, noise: float | None = None, near: Array | None = None
+) -> list[Row]:
+    """Return one row per split and form: its error on what was left out, or why there is none.
+
+    `near` are the law's parameters on all points, from where the fits to most of them start.
+    """
     rows: list[Row] = []
     for split, masks in splits_of(points).items():
-        for form in rivals(law, points):
-            rows.append({"split": split, **score(form, points, masks, noise=noise)})
+        for k, form in enumerate(rivals(law, points)):
+            start = near if k == 0 else None
+            rows.append({"split": split, **score(form, points, masks, noise=noise, near=start)})
     return rows
 
 
@@ -90,48 +124,76 @@ def compared_like(form: Law, law: Law) -> Law:
     )
 
 
-def score(form: Law, points: Points, masks: list[Array], *, noise: float | None) -> Row:
+def score(
+    form: Law,
+    points: Points,
+    masks: list[Array],
+    *,
+    noise: float | None,
+    near: Array | None = None,
+) -> Row:
     """Return the error of one form over the folds of a split."""
-    errors: list[float] = []
-    worst, reason = 0.0, ""
-    for left_out in masks:
-        predicted, why = predict_unseen(form, points, left_out, noise=noise)
-        if why:
-            reason = why
-            break
-        size = np.abs(predicted - points.y[left_out])
-        errors += size.tolist()
-        worst = max(worst, float(size.max()))
+    sizes, reason = errors(form, points, masks, noise=noise, near=near)
     effect = float(np.ptp(points.y))
-    mean = float(np.mean(errors)) if errors and not reason else float("nan")
+    known = sizes[np.isfinite(sizes)]
+    mean = float(known.mean()) if not reason else float("nan")
     return {
         "form": form.name,
         "error": mean,
-        "worst": worst if not reason else float("nan"),
+        "worst": float(known.max()) if not reason else float("nan"),
         "share_of_effect": mean / effect if effect > 0 else float("nan"),
         "n_left_out": int(sum(mask.sum() for mask in masks)),
         "reason": reason,
     }
 
 
+def errors(
+    form: Law,
+    points: Points,
+    masks: list[Array],
+    *,
+    noise: float | None,
+    near: Array | None = None,
+) -> tuple[Array, str]:
+    """Return how far each point (n,) lies from its prediction by a fit that has not seen it.
+
+    NaN for points that no mask leaves out; the reason is not empty where a fold could not be
+    fitted.
+    """
+    sizes = np.full(len(points), np.nan)
+    for left_out in masks:
+        predicted, why = predict_unseen(form, points, left_out, noise=noise, near=near)
+        if why:
+            return sizes, why
+        sizes[left_out] = np.abs(predicted - points.y[left_out])
+    return sizes, ""
+
+
 def predict_unseen(
-    law: Law, points: Points, left_out: Array, *, noise: float | None = None
+    law: Law,
+    points: Points,
+    left_out: Array,
+    *,
+    noise: float | None = None,
+    near: Array | None = None,
 ) -> tuple[Array, str]:
     """Fit to the points not left out and predict the others; or say why not."""
     seen, unseen = points.where(~left_out), points.where(left_out)
-    fitted = quick_fit(law, seen, noise=noise)
+    fitted = quick_fit(law, seen, noise=noise, near=near)
     if not fitted.fitted:
         return np.empty(0), fitted.reason
     x = unseen.x or {"x": np.zeros(len(unseen))}
     return fitted.at(x), ""
 
 
-def quick_fit(law: Law, points: Points, *, noise: float | None = None) -> Fit:
+def quick_fit(
+    law: Law, points: Points, *, noise: float | None = None, near: Array | None = None
+) -> Fit:
     """Fit by the first route alone: enough for a fold of a validation."""
     refusal = too_little(law, points)
     if refusal:
         return Fit(law, len(points), "refused", refusal)
-    problem, found = descend(law, points, noise=noise, seed=0)
+    problem, found = descend(law, points, noise=noise, seed=0, near=near)
     theta, objective = found.theta, found.objective
     if not np.isfinite(objective):
         return Fit(law, len(points), "refused", "no start gives possible predictions")
