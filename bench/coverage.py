@@ -1,0 +1,44 @@
+"""How often do 95 % intervals hold the truth? Writes docs/results/coverage.csv.
+
+Run from the project's root: python bench/coverage.py [LAW…]
+200 studies per law, each drawn from the known law with the noise and design of tests/law_studies.py
+and given intervals from 200 resamples.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+from law_studies import CASES, N_DRAWS, N_SETS, asked_names, coverage
+
+RESULT = Path("docs/results/coverage.csv")
+
+
+def main() -> None:
+    """Measure the laws that are named, or all, and keep the rows of the others."""
+    for case in CASES:
+        if case.law not in (sys.argv[1:] or [case.law]):
+            continue
+        started = time.process_time()
+        held = coverage(case, n_sets=N_SETS)
+        seconds = time.process_time() - started
+        print(f"{case.law}: {held.min():.3f} … {held.max():.3f}, {seconds:.0f} CPU s", flush=True)
+        shares = zip(asked_names(case), held, strict=True)
+        keep(case.law, [{"quantity": name, "held": round(float(h), 3)} for name, h in shares])
+
+
+def keep(law: str, rows: list[dict[str, str | float]]) -> None:
+    """Replace a law's rows in the written table."""
+    new = pd.DataFrame(rows).assign(studies=N_SETS, resamples=N_DRAWS)
+    new.insert(0, "law", law)
+    old = pd.read_csv(RESULT) if RESULT.exists() else new.iloc[:0]
+    RESULT.parent.mkdir(exist_ok=True)
+    table = pd.concat([old[old.law != law], new], ignore_index=True)
+    table.sort_values(["law", "quantity"]).to_csv(RESULT, index=False)
+
+
+if __name__ == "__main__":
+    main()
