@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 
-from palimpsest.core.laws.cpt_dynamics import annealing_area
+from palimpsest.core.laws.annealing import annealing_area
 from palimpsest.core.laws.form import Law
 
 SIZES = (25e3, 1e5, 336e3, 793e3, 2e6)

@@ -28,6 +28,8 @@ BASE_LOSS = {"E": 3.2, "A": 9.0, "alpha": 0.19}  # loss_original = E + A N^-alph
 FORGET = {"scale": 0.9, "B": 12.0, "a": 0.6, "g": 0.12}  # scale (1+B r)^-a (N/1e5)^-g
 LEARN = {"scale": 0.8, "cost": 0.25}  # scale (1 - cost r^2) (N/1e5)^0.03
 NOISE_NATS = 0.008
+HALF_LIFE_STEPS = 15.0  # of every run's forgetting curve, 3 % apart between seeds
+LAG_CLOCKS = ("steps", "sum_learning_rate", "update_norm", "relative_drift", "sum_decrease")
 
 
 def write_tables(
@@ -54,6 +56,7 @@ def write_tables(
         "bases.csv": bases_frame(sizes, seeds),
         "evals.csv": evals_frame(runs, random),
         "memory.csv": memory_frame(runs, random),
+        "lag_fits.csv": lag_fits_frame(runs, seed),
         "steps.parquet": per_run(runs, steps_of, random),
         "held_out.parquet": per_run(runs, held_out_of, random),
         "recall.parquet": per_run(runs, recall_of, random),
@@ -235,6 +238,7 @@ def evals_frame(runs: pd.DataFrame, random: np.random.Generator) -> pd.DataFrame
                     "high": high,
                     "tolerance": 0.10,
                     "verdict": verdict(low, high=high, tolerance=0.10),
+                    "n_items": 400,
                 }
             )
     return pd.DataFrame(rows + base_evals(runs))
@@ -258,6 +262,7 @@ def base_evals(runs: pd.DataFrame) -> list[dict[str, object]]:
             "base_stderr": 0.015,
             "chance": 0.25,
             "verdict": "undefined",
+            "n_items": 400,
             **blank,
         }
         for model, seed in zip(bases.model, bases.seed, strict=True)
@@ -428,6 +433,20 @@ def memory_frame(runs: pd.DataFrame, random: np.random.Generator) -> pd.DataFram
             row[f"F_after_fifth_{fifth}"] = 0.45 - 0.09 * fifth
             row[f"F_before_fifth_{fifth}"] = -0.15 - 0.09 * fifth
         rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def lag_fits_frame(runs: pd.DataFrame, seed: int) -> pd.DataFrame:
+    random = np.random.default_rng([seed, 1])
+    rows = []
+    for run in runs.itertuples():
+        steps = HALF_LIFE_STEPS * np.exp(0.03 * random.standard_normal())
+        for clock in LAG_CLOCKS:
+            half_life = steps * (run.learning_rate if clock == "sum_learning_rate" else 1.0)
+            for form, aicc in (("exponential", -90.0), ("power", -80.0)):
+                row = {"run": run.run, "clock": clock, "form": form, "height": 0.5}
+                row |= {"half_life": half_life, "exponent": np.nan, "rss": 0.01, "aicc": aicc}
+                rows.append(row | {"n_points": 30, "better": form == "exponential"})
     return pd.DataFrame(rows)
 
 

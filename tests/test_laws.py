@@ -7,7 +7,7 @@ import pytest
 from law_cases import CASES, theta_of
 
 from palimpsest.core.laws import load, names
-from palimpsest.core.laws.cpt_dynamics import annealing_area
+from palimpsest.core.laws.annealing import annealing_area
 from palimpsest.core.laws.fitting import fit
 from palimpsest.core.laws.form import evaluate, predict
 from palimpsest.core.laws.points import Points

@@ -75,8 +75,7 @@ ONE_LINE = {
     "unlike any key": (
         "fits/zzz",
         1,
-        "study.yaml: fits.zzz: unknown key; known: laws, bootstrap, confidence, seed, "
-        "tolerance_nats",
+        "study.yaml: fits.zzz: unknown key; known: laws, bootstrap, seed, tolerance_nats",
     ),
     "missing": (
         "corpora/questions/path",
@@ -107,9 +106,9 @@ ONE_LINE = {
         "study.yaml: probe.batches: expected a whole number (got 'many')",
     ),
     "out of range": (
-        "fits/confidence",
+        "optimizer/beta1",
         1.5,
-        "study.yaml: fits.confidence: expected a number less than 1 (got 1.5)",
+        "study.yaml: optimizer.beta1: expected a number less than 1 (got 1.5)",
     ),
     "infinite": (
         "models/pretraining/learning_rate",
@@ -170,9 +169,9 @@ def test_a_fault_is_one_line_with_place_value_and_nearest_spelling(load, place, 
 
 
 def test_two_faults_are_two_lines(load):
-    content = changed("fits/confidence", 2) | {"repot": {}}
+    content = changed("fits/tolerance_nats", 0) | {"repot": {}}
     assert [line.split(": ")[1] for line in fault(load, content).splitlines()] == [
-        "fits.confidence",
+        "fits.tolerance_nats",
         "repot",
     ]
 

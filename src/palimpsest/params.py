@@ -305,7 +305,6 @@ class Fits(Closed):
 
     laws: tuple[str, ...] = Field(description="files of core/laws")
     bootstrap: int = Field(1000, gt=0, description="resamples behind each interval")
-    confidence: float = Field(0.95, gt=0, lt=1, description="of the intervals of laws")
     seed: Seed = 0
     tolerance_nats: float = Field(0.05, gt=0, description="forgetting that counts as prevented")
 

@@ -9,7 +9,16 @@ import pkgutil
 from palimpsest.core.laws.form import Law
 from palimpsest.faults import Fault
 
-MACHINERY = {"fitting", "form", "intervals", "points", "projection", "solver", "starts"}
+MACHINERY = {
+    "annealing",
+    "fitting",
+    "form",
+    "intervals",
+    "points",
+    "projection",
+    "solver",
+    "starts",
+}
 MACHINERY |= {"study", "summary", "table", "validation"}
 
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from palimpsest.core.laws.form import Array, Free, Law, Terms, Values
-
-MEMORY = 0.999  # of the annealing area, per step (Tissue 2408.11029)
+from palimpsest.core.laws.form import Free, Law, Terms, Values
 
 
 def terms(e: Values, x: Values) -> Terms:
@@ -34,16 +32,6 @@ def terms(e: Values, x: Values) -> Terms:
         ("B", "k"): -x["p"] * (1 - left) * kept,
     }
     return values, slopes
-
-
-def annealing_area(learning_rates: Array, *, memory: float = MEMORY) -> Array:
-    """Return S2 after each step: the sum over steps of the remembered fall of the rate."""
-    area, momentum, total = np.zeros(len(learning_rates)), 0.0, 0.0
-    for step in range(1, len(learning_rates)):
-        momentum = memory * momentum + learning_rates[step - 1] - learning_rates[step]
-        total += momentum
-        area[step] = total
-    return area
 
 
 LAW = Law(

@@ -10,7 +10,7 @@ import pandas as pd
 from palimpsest.core.laws.form import Array, predict
 from palimpsest.core.laws.intervals import Noise, interval
 from palimpsest.core.laws.study.entry import Entry, Options, plain_runs, pooled_noise
-from palimpsest.core.laws.study.replay import at_size, best_of, misses_points
+from palimpsest.core.laws.study.replay import at_size, best_of
 from palimpsest.core.seeds import over_seeds
 
 Rows = list[dict[str, Any]]
@@ -116,7 +116,7 @@ def chosen_law(entries: list[Entry], what: str) -> tuple[list[Entry], dict[str, 
     if not usable:
         reasons = sorted({entry.record["reason"] for entry in forms})
         return [], no_law("; ".join(reasons) or "no law over replay and size was asked for")
-    best = best_of([entry for entry in usable if not misses_points(entry)])
+    best = best_of([entry for entry in usable if not entry.misses])
     if best is None:
         return [], no_law(f"{', '.join(e.name for e in usable)}: misses its own points")
     if not np.isfinite(best.error):

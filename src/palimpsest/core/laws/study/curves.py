@@ -9,9 +9,17 @@ import numpy as np
 import pandas as pd
 
 from palimpsest.core.laws import load
+from palimpsest.core.laws.annealing import annealing_area
 from palimpsest.core.laws.form import Law
 from palimpsest.core.laws.points import Points
-from palimpsest.core.laws.study.entry import SETTING, Entry, Options, make_entry, plain_runs
+from palimpsest.core.laws.study.entry import (
+    SETTING,
+    Entry,
+    Options,
+    make_entry,
+    plain_runs,
+    rates_of,
+)
 
 CLOCKS = ("step", "sum_learning_rate", "sum_update_norm", "relative_drift", "sum_decrease")
 WITHOUT_GAIN = {"G": 0.0, "h": 1.0}
@@ -51,7 +59,8 @@ def run_curves(runs: pd.DataFrame, held_out: pd.DataFrame, steps: pd.DataFrame) 
 def clock_readings(steps: pd.DataFrame) -> pd.DataFrame:
     """Return the clocks after each step: sums along the run, and the drift as it stands.
 
-    A sum over steps of which one was not measured has no reading from there on.
+    A sum over steps of which one was not measured has no reading from there on. Beside them the
+    new tokens seen and the annealing area of the rates.
     """
     ordered = steps.sort_values(["run", "step"])
     by_run = ordered.groupby("run")
@@ -64,41 +73,42 @@ def clock_readings(steps: pd.DataFrame) -> pd.DataFrame:
             "sum_update_norm": by_run.update_norm.cumsum(),
             "relative_drift": ordered.relative_drift,
             "sum_decrease": by_run.decrease_achieved.cumsum().mask(unmeasured),
+            "n_new_tokens": ordered.n_new_tokens,
+            "annealing_area": by_run.learning_rate.transform(
+                lambda rates: annealing_area(rates.to_numpy(dtype=float))
+            ),
         }
     )
 
 
 def joint_fits(curves: pd.DataFrame, options: Options) -> list[Entry]:
-    """Fit `joint` on each clock, with and without its gain term, then without its factors.
+    """Fit `joint` on each clock, with and without its gain term, then without each factor.
 
-    The factors are left out on the clock, and from the variant, that predicts the last half of
-    the runs best.
+    The factors are left out of the variant that predicts unseen data best; of the smaller one
+    where neither could be fitted.
     """
     if not options.wants("joint"):
         return []
     variants = {"whole": load("joint"), "without gain": load("joint").fix(**WITHOUT_GAIN)}
-    entries = [
-        joint_entry(law, curves, clock=clock, variant=variant, options=options)
-        for clock in CLOCKS
-        for variant, law in variants.items()
-    ]
-    fitted = [entry for entry in entries if entry.fit.fitted]
-    if not fitted:
-        return entries
-    best = min(fitted, key=lambda entry: entry.error)
-    clock, variant = best.record["group"]["clock"], best.record["group"]["variant"]
-    for factor, held in FACTORS.items():
-        law, name = best.fit.law.fix(**held), f"{variant}, without {factor}"
-        entries.append(joint_entry(law, curves, clock=clock, variant=name, options=options))
+    entries: list[Entry] = []
+    for clock in CLOCKS:
+        points = curve_points(curves, clock)
+        both = {
+            name: joint_entry(law, points, clock=clock, variant=name, options=options)
+            for name, law in variants.items()
+        }
+        entries += both.values()
+        fitted = [name for name in both if both[name].fit.fitted]
+        best = min(fitted, key=lambda name: both[name].error, default="without gain")
+        for factor, held in FACTORS.items():
+            law, name = variants[best].fix(**held), f"{best}, without {factor}"
+            entries.append(joint_entry(law, points, clock=clock, variant=name, options=options))
     return entries
 
 
-def joint_entry(
-    law: Law, curves: pd.DataFrame, *, clock: str, variant: str, options: Options
-) -> Entry:
+def joint_entry(law: Law, points: Points, *, clock: str, variant: str, options: Options) -> Entry:
     """Fit one variant of the joint law on one clock."""
-    points = curve_points(curves, clock)
-    entry = make_entry(
+    return make_entry(
         f"joint/{clock}/{variant}",
         law,
         points,
@@ -107,19 +117,37 @@ def joint_entry(
         options=options,
         group={"clock": clock, "variant": variant},
     )
-    return entry
+
+
+def joint_ablations(entries: list[Entry]) -> list[dict[str, Any]]:
+    """Return per clock and variant of `joint` its error on unseen data, and the baseline's."""
+    rows = []
+    for entry in entries:
+        checks = entry.record["held_out"]
+        line = [row["error"] for row in checks if row["form"] == "log-linear"]
+        known = [error for error in line if error is not None]
+        row = {**entry.record["group"], "status": entry.record["status"]}
+        row |= {"reason": entry.record["reason"], "error_nats": entry.error if checks else None}
+        row |= {"log_linear_error_nats": float(np.mean(known)) if known else None}
+        rows.append(row)
+    return rows
 
 
 def curve_points(curves: pd.DataFrame, clock: str) -> Points:
-    """Return forgetting along all single-phase runs that mix in new text."""
-    mixed = plain_runs(curves[curves.checkpoint_step > 0])
-    usable = mixed.dropna(subset=[clock, "forgetting_nats"])
-    usable = usable[usable[clock] > 0]
-    x: dict[str, Any] = {"S": clock, "p": "replay_fraction", "N": "n_params"}
+    """Return forgetting along all single-phase runs that mix in new text, over one clock."""
+    started = curves[(curves.checkpoint_step > 0) & ~(curves[clock] <= 0)]
+    inputs = {"S": clock, "p": "replay_fraction", "N": "n_params"}
+    return along(plain_runs(started), inputs, target="forgetting_nats")
+
+
+def along(rows: pd.DataFrame, inputs: Mapping[str, str], *, target: str) -> Points:
+    """Return the checkpoints of runs as points; rows without a number are left out."""
+    usable = rows.dropna(subset=[*inputs.values(), target])
     return Points(
-        x={symbol: usable[column].to_numpy(dtype=float) for symbol, column in x.items()},
-        y=usable.forgetting_nats.to_numpy(dtype=float),
+        x={symbol: usable[column].to_numpy(dtype=float) for symbol, column in inputs.items()},
+        y=usable[target].to_numpy(dtype=float),
         run=pd.factorize(usable.run)[0] if len(usable) else np.empty(0, dtype=int),
         cell=usable.groupby(SETTING).ngroup().to_numpy(),
-        n_missing=len(mixed) - len(usable),
+        n_missing=len(rows) - len(usable),
+        groups=rates_of(usable),
     )

@@ -14,7 +14,7 @@ from palimpsest.core.laws.form import Array, Law
 from palimpsest.core.laws.intervals import Draws, Noise, replicate_noise
 from palimpsest.core.laws.points import Points
 from palimpsest.core.laws.summary import drawn, record
-from palimpsest.core.laws.validation import held_out
+from palimpsest.core.laws.validation import Row, held_out, misses_points
 
 COLUMN = {"N": "n_params", "x": "n_params", "p": "replay_fraction", "f": "decrease"}
 WAY = ["stream", "order", "repeats", "epochs", "n_phases"]
@@ -27,9 +27,9 @@ class Options:
 
     laws: tuple[str, ...]
     n_draws: int
-    confidence: float
     seed: int
     tolerance_nats: float
+    confidence: float = 0.95  # as every interval of the tables and of the report
 
     def wants(self, name: str) -> bool:
         """Whether a form was asked for; the baselines always are."""
@@ -38,18 +38,27 @@ class Options:
 
 @dataclass(frozen=True)
 class Entry:
-    """One fit: its record for fits.json, and its curve (fit, x columns, y, low, high)."""
+    """One fit: its record for fits.json, and its curve (fit, x columns, y, low, high).
+
+    `misses` says whether it lies farther from its points than seeds do; None where none were run.
+    """
 
     name: str
     record: dict[str, Any]
     fit: Fit
     draws: Draws
     curve: pd.DataFrame
+    misses: bool | None = None
 
     @property
     def usable(self) -> bool:
         """Whether the fit can be predicted from, with an interval."""
         return self.fit.fitted and self.draws.decided
+
+    @property
+    def why_not(self) -> str:
+        """Return why there is nothing to predict with an interval; empty where there is."""
+        return "" if self.usable else str(self.record["reason"])
 
     @property
     def error(self) -> float:
@@ -75,12 +84,21 @@ def make_entry(
     sigma = noise.sigma if noise else None
     fitted = fit(law, points, noise=sigma, seed=options.seed)
     draws = drawn(fitted, points, noise=noise, n_draws=options.n_draws, seed=options.seed)
-    checks = held_out(law, points, noise=sigma) if fitted.fitted else []
+    checks: list[Row] = []
+    if fitted.fitted:
+        checks = held_out(law, points, noise=sigma, near=fitted.theta)
     rows = record(fitted, draws, confidence=options.confidence, held_out_rows=checks)
-    rows |= {"name": name, "what": what, "question": question, "group": dict(group or {})}
+    misses = misses_points(fitted, points, noise=noise)
+    rows |= {
+        "misses_points": misses,
+        "name": name,
+        "what": what,
+        "question": question,
+        "group": dict(group or {}),
+    }
     rows["inputs"] = {symbol: COLUMN.get(symbol, symbol) for symbol in law.inputs}
     curve = curve_of(name, fitted, draws, grid or {}, confidence=options.confidence)
-    return Entry(name, rows, fitted, draws, curve)
+    return Entry(name, rows, fitted, draws, curve, misses=misses)
 
 
 def curve_of(
@@ -110,7 +128,13 @@ def points_of(
         cell=unique.groupby(cell, dropna=False).ngroup().to_numpy(),
         n_missing=len(runs) - len(complete),
         n_repeated=len(complete) - len(unique),
+        groups=rates_of(unique),
     )
+
+
+def rates_of(rows: pd.DataFrame) -> dict[str, Array]:
+    """Return the policies of rows as numbers, for leaving out each rate in turn."""
+    return {"rate": pd.factorize(rows.policy_label)[0]} if "policy_label" in rows else {}
 
 
 def plain_runs(runs: pd.DataFrame) -> pd.DataFrame:

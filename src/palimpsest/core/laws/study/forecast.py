@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from palimpsest.core.laws.fitting import Fit
 from palimpsest.core.laws.form import Array, Law, predict
 from palimpsest.core.laws.intervals import Draws, Noise, bootstrap, interval, replicate_noise
 from palimpsest.core.laws.points import Points
-from palimpsest.core.laws.study.entry import Options, points_of, pooled_noise
+from palimpsest.core.laws.study.entry import Options, points_of
 from palimpsest.core.laws.study.rates import rate_points
 from palimpsest.core.laws.validation import quick_fit
 
@@ -22,12 +23,16 @@ LEAST_SIZES = 3  # two to fit a slope in size, one to be left out
 
 
 def forecasts(
-    runs: pd.DataFrame, rates: pd.DataFrame, bases: pd.DataFrame, options: Options
+    runs: pd.DataFrame,
+    rates: pd.DataFrame,
+    bases: pd.DataFrame,
+    noises: Mapping[str, Noise | None],
+    options: Options,
 ) -> Rows:
     """Return one row per quantity, setting and form: seen, predicted, interval, inside or not."""
     rows: Rows = []
     for column, what in (("forgetting_nats", "forgetting"), ("learning_nats", "learning")):
-        noise = pooled_noise(runs, column)
+        noise = noises[column]
         for _, group in runs.groupby("replay_fraction"):
             inputs = {"p": "replay_fraction", "N": "n_params"}
             points = points_of(group, inputs, target=column, cell=["model"])

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from palimpsest.core.laws import load
+from palimpsest.core.laws.intervals import Noise
 from palimpsest.core.laws.study.entry import (
     SETTING,
     Entry,
@@ -13,16 +14,14 @@ from palimpsest.core.laws.study.entry import (
     make_entry,
     plain_runs,
     points_of,
-    pooled_noise,
 )
 
 
-def line_fits(runs: pd.DataFrame, options: Options) -> list[Entry]:
+def line_fits(runs: pd.DataFrame, noise: Noise | None, options: Options) -> list[Entry]:
     """Fit `forgetting-line` to the final losses of each model's runs."""
     if not options.wants("forgetting-line"):
         return []
     mixed = plain_runs(runs)
-    noise = pooled_noise(mixed, "loss_original_nats")
     entries = []
     for model, group in mixed.groupby("model"):
         inputs = {"L_new": "loss_new_nats"}

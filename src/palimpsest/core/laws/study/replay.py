@@ -1,31 +1,21 @@
-"""Forgetting and learning over replay, per size and over all sizes; the critical replay ratio."""
+"""Forgetting, learning and collapse over replay, per size and over all sizes."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import chi2
 
-from palimpsest.core import pareto
 from palimpsest.core.laws import constant, load, log_linear
-from palimpsest.core.laws.form import Array, Law, predict
-from palimpsest.core.laws.study.entry import (
-    Entry,
-    Options,
-    make_entry,
-    plain_runs,
-    points_of,
-    pooled_noise,
-)
+from palimpsest.core.laws.form import Array, Law
+from palimpsest.core.laws.intervals import Noise
+from palimpsest.core.laws.study.entry import Entry, Options, make_entry, plain_runs, points_of
 
-FORMS = {
-    "forgetting": ("replay-share", "replay-exponential", "log-linear", "constant"),
-    "learning": ("cmr", "replay-line", "log-linear", "constant"),
-}
+LOSS_FORMS = ("replay-share", "replay-exponential", "log-linear", "constant")
+LEARNING_FORMS = ("cmr", "replay-line", "log-linear", "constant")
 N_GRID = 101
+LEAST_RATIOS = 3  # below 1; with fewer no form over the ratio can be judged
 
 
 def mixed_runs(runs: pd.DataFrame) -> pd.DataFrame:
@@ -38,23 +28,43 @@ def mixed_runs(runs: pd.DataFrame) -> pd.DataFrame:
     return plain[plain.policy_label == fullest]
 
 
-def per_size(runs: pd.DataFrame, column: str, *, what: str, options: Options) -> list[Entry]:
-    """Fit each form of forgetting (or learning) over replay to each size alone."""
-    noise = pooled_noise(runs, column)
+def other_sweeps(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the plain runs of every further policy that was run at enough ratios, by its label."""
+    plain = plain_runs(runs)
+    main = set(mixed_runs(runs).policy_label)
+    groups = {str(label): group for label, group in plain.groupby("policy_label")}
+    return {
+        label: group
+        for label, group in groups.items()
+        if label not in main and group.replay_fraction.nunique() >= LEAST_RATIOS
+    }
+
+
+def per_size(
+    runs: pd.DataFrame,
+    column: str,
+    *,
+    what: str,
+    noise: Noise | None,
+    options: Options,
+    end: str = "",
+) -> list[Entry]:
+    """Fit each form of forgetting, collapse or learning over replay to each size alone."""
+    learning = what == "learning"
     entries = []
     for model, group in by_size(runs):
         points = points_of(group, {"p": "replay_fraction"}, target=column, cell=["replay_fraction"])
         grid = np.linspace(0, points.x["p"].max(initial=0.0), N_GRID)
-        for form in FORMS[what]:
+        for form in LEARNING_FORMS if learning else LOSS_FORMS:
             if not options.wants(form):
                 continue
             entries.append(
                 make_entry(
-                    f"{what}/{form}/{model}",
+                    f"{what}/{form}/{model}{end}",
                     form_over_replay(form),
                     points,
-                    what=f"{what} over replay, {model}",
-                    question=2 if what == "forgetting" else 3,
+                    what=f"{what} over replay, {model}{end}",
+                    question=3 if learning else 2,
                     options=options,
                     noise=noise,
                     grid={"p": grid},
@@ -64,7 +74,9 @@ def per_size(runs: pd.DataFrame, column: str, *, what: str, options: Options) ->
     return entries
 
 
-def over_sizes(runs: pd.DataFrame, column: str, *, what: str, options: Options) -> list[Entry]:
+def over_sizes(
+    runs: pd.DataFrame, column: str, *, what: str, noise: Noise | None, options: Options
+) -> list[Entry]:
     """Fit forgetting (or learning) over replay and size at once."""
     points = points_of(
         runs,
@@ -84,7 +96,7 @@ def over_sizes(runs: pd.DataFrame, column: str, *, what: str, options: Options) 
             what=f"{what} over replay and size",
             question=2 if what == "forgetting" else 3,
             options=options,
-            noise=pooled_noise(runs, column),
+            noise=noise,
             grid=grid,
         )
         for law in [*laws, log_linear.over(["p", "N"]), replace(constant.LAW, inputs=("p", "N"))]
@@ -122,66 +134,12 @@ def by_size(runs: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 
 def best_of(entries: list[Entry]) -> Entry | None:
-    """Return the usable entry with the smallest error on what was left out."""
-    usable = [entry for entry in entries if entry.usable]
-    return min(usable, key=lambda entry: entry.error) if usable else None
+    """Return the usable entry with the smallest error on what was left out.
 
-
-def critical_ratios(
-    runs: pd.DataFrame, alone: list[Entry], together: list[Entry], options: Options
-) -> list[dict[str, Any]]:
-    """Return the critical replay ratio of each size, from its own fit or else the joint one."""
-    rows: list[dict[str, Any]] = []
-    for model, group in by_size(runs):
-        own = best_of([entry for entry in alone if entry.record["group"].get("model") == model])
-        chosen = own or best_of(together)
-        n_params = float(group.n_params.iloc[0])
-        largest = float(group.replay_fraction.max())
-        row = {"model": model, "n_params": int(n_params), "fit": chosen.name if chosen else None}
-        row |= {"tolerance_nats": options.tolerance_nats, "largest_ratio_tried": largest}
-        why = _why_not(chosen, largest=largest)
-        if chosen is None or why:
-            empty = {"answer": "not decidable", "value": None, "low": None, "high": None}
-            rows.append({**row, **empty, "reason": why})
-            continue
-        answer = critical_of(chosen, n_params, largest=largest, options=options)
-        rows.append({**row, **answer, "reason": f"from {chosen.name}"})
-    return rows
-
-
-def _why_not(chosen: Entry | None, *, largest: float) -> str:
-    """Return why no ratio can be read off a fit; nothing where one can."""
-    if chosen is None:
-        return "no fit with an interval"
-    if largest == 0:
-        return "run without replay only"
-    return f"{chosen.name} misses its own points" if misses_points(chosen) else ""
-
-
-def misses_points(entry: Entry) -> bool:
-    """Return whether a fit lies farther from its points than the spread over seeds explains.
-
-    Twice the objective, a sum over residuals in units of that spread, against the 97.5 % point of
-    χ² with as many degrees of freedom as points less parameters.
+    One that misses its own points is taken only where all do.
     """
-    freedom = entry.fit.n_points - len(entry.fit.theta)
-    return freedom > 0 and 2 * entry.fit.objective > float(chi2.ppf(0.975, freedom))
-
-
-def critical_of(
-    entry: Entry, n_params: float, *, largest: float, options: Options
-) -> dict[str, Any]:
-    """Solve one fit for the ratio at which forgetting meets the tolerance."""
-    ratios = np.linspace(0, largest, 4 * N_GRID)
-    x = at_size(entry.fit.law, ratios, n_params)
-    best = pareto.critical_ratio(ratios, entry.fit.at(x)[None], tolerance=options.tolerance_nats)
-    draws = pareto.critical_ratio(
-        ratios, predict(entry.fit.law, entry.draws.theta, x), tolerance=options.tolerance_nats
-    )
-    answer: dict[str, Any] = pareto.critical_answer(
-        draws, best=float(best[0]), confidence=options.confidence
-    )
-    return answer
+    usable = [entry for entry in entries if entry.usable]
+    return min(usable, key=lambda one: (one.misses is True, one.error)) if usable else None
 
 
 def at_size(law: Law, ratios: Array, n_params: float) -> dict[str, Array]:
