@@ -1,6 +1,8 @@
 """The probe without a study: the same numbers as the stage's, and one line per mistake."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -153,3 +155,33 @@ def test_a_figure_that_cannot_be_written_is_refused_before_anything_is_computed(
         quick_probe.check_plot(tmp_path / "a.doc")
     with pytest.raises(Fault, match="there is no folder"):
         quick_probe.check_plot(tmp_path / "none" / "a.png")
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess:
+    typed = [sys.executable, "-m", "palimpsest.cli", "probe", *arguments]
+    return subprocess.run(typed, capture_output=True, text=True, check=False)
+
+
+def test_the_command_prints_json_and_writes_the_figure(folder, tmp_path):
+    where = ("--model", str(folder / "model"), "--text", str(folder / "new.txt"))
+    small = ("--batches", "2", "--batch-tokens", "64", "--sequence-length", "16", "--points", "3")
+    plot = ("--plot", str(tmp_path / "landscape.png"))
+    done = command(*where, *small, *plot, "--decrease", "0.02", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert list(found["targets"]) == ["0.02"]
+    assert (found["optimizer"], found["moments"], found["batches"]) == ("adamw", "fresh", 2)
+    assert (tmp_path / "landscape.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_mistake_ends_the_command_with_one_line_and_code_two(folder):
+    done = command("--model", "none", "--text", str(folder / "new.txt"))
+    assert done.returncode == 2
+    assert (
+        done.stderr == "error: --model none: there is no such folder; give one with a config.json\n"
+    )
+
+
+def test_the_command_loads_no_torch_before_it_runs():
+    code = "import sys, palimpsest.commands.probe; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -30,6 +30,9 @@ COMMANDS = {  # by the heading under which `palimpsest --help` shows them
         "restore",
         "accept",
     ],
+    "Any model": [
+        "probe",
+    ],
     "This machine, or a cluster": [
         "doctor",
         "recover",
