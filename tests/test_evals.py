@@ -10,6 +10,7 @@ from lm_eval import simple_evaluate
 from lm_eval.tasks import TaskManager
 from tiny_artifacts import tiny_model, write_tokenizer
 
+from palimpsest.core.benchmarks import _stderr
 from palimpsest.core.models import save_causal_lm
 from palimpsest.faults import Fault
 from palimpsest.stages import evals
@@ -131,6 +132,18 @@ def test_a_second_build_writes_the_same_bytes(
         build(weights, task_dir, tmp_path / name)
     for file in (tmp_path / "one").iterdir():
         assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes()
+
+
+def test_the_error_of_a_perplexity_is_that_of_every_possible_resample() -> None:
+    """Of two items, log-likelihoods 0 and −2: means 0, −1, −1, −2, as likely as each other."""
+    resampled = np.exp([0.0, 1.0, 1.0, 2.0])
+    found = _stderr("perplexity", float(np.e), np.array([0.0, -2.0]))
+    assert found == pytest.approx(resampled.std())
+    close = -2 + 0.01 * np.random.default_rng(0).standard_normal(400)
+    delta = np.exp(2) * close.std() / 20
+    assert _stderr("perplexity", float(np.exp(-close.mean())), close) == pytest.approx(
+        delta, rel=0.01
+    )
 
 
 @pytest.mark.slow

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from tiny_artifacts import tiny_model, write_tokenizer
+from tiny_artifacts import VOCAB_SIZE, write_tokenizer
 
-from palimpsest.core.models import save_causal_lm
+from palimpsest.core.models import new_neox, save_causal_lm
 from palimpsest.stages import evals
 
 ROOT = Path(__file__).parents[1]
@@ -25,7 +25,9 @@ def test_values_are_the_command_lines_and_errors_its_bootstraps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)  # task files name their data from the project's root
-    save_causal_lm(tiny_model(3), tmp_path / "model", write_tokenizer(tmp_path / "tokenizer"))
+    shape = {"hidden_size": 16, "layers": 2, "heads": 2, "vocab_size": VOCAB_SIZE}
+    model = new_neox(**shape, context_length=1024, seed=3)  # a token is a byte
+    save_causal_lm(model, tmp_path / "model", write_tokenizer(tmp_path / "tokenizer"))
     spec = {"tasks": TASKS, "task_dir": "data/tasks", "limit": LIMIT, "batch_size": BATCH_SIZE}
     evals.build(spec | {"folder": "model"}, {"weights": tmp_path}, tmp_path)
     ours = pd.read_parquet(tmp_path / "results.parquet").set_index(["task", "metric"])
