@@ -44,6 +44,7 @@ PHASE = {
     "checkpoints": {"kind": "final"},
     "stop": {"steps": 1},
     "measure_edge_every": 0,
+    "measure_decrease": False,
 }
 
 
