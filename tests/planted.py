@@ -14,10 +14,11 @@ import pandas as pd
 from report_frames import NO_FITS, frames, run
 
 from palimpsest.core.answers.frames import Frames
-from palimpsest.core.laws.study.entry import Options
+from palimpsest.core.laws.study.entry import Options, pooled_noise
 from palimpsest.core.laws.study.forecast import forecasts, summary
 from palimpsest.core.laws.study.fronts import equal_learning, fronts
 from palimpsest.core.laws.study.rates import rate_fits
+from palimpsest.stages.fits import NOISY
 
 OPTIONS = Options(laws=("decrease-lr",), n_draws=200, confidence=0.95, seed=0, tolerance_nats=0.05)
 SIZES = {"small": 100_000, "large": 400_000}
@@ -34,7 +35,9 @@ def study(runs: list[dict[str, Any]], **tables: Any) -> Frames:
     curves = tables.pop("curves", pd.DataFrame(columns=[*KEYS, "run", "checkpoint_step"]))
     rates = tables.get("rates", frames([]).rates)
     bases = tables.get("bases", frames([]).bases)
-    forecast = forecasts(table[table.replay_fraction < 1], rates, bases, OPTIONS)
+    mixed = table[table.replay_fraction < 1]
+    noises = {column: pooled_noise(table, column) for column in NOISY}
+    forecast = forecasts(mixed, rates, bases, noises, OPTIONS)
     fits = {
         **NO_FITS,
         "fits": {entry.name: entry.record for entry in rate_fits(rates, OPTIONS)},

@@ -12,6 +12,7 @@ from palimpsest.core.answers.frames import Frames
 NO_FITS: dict[str, Any] = {
     "fits": {},
     "critical_replay": [],
+    "critical_ratios": [],
     "equal_learning": [],
     "forecast": [],
     "forecast_summary": [],

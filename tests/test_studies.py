@@ -4,12 +4,12 @@ import csv
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 
 from palimpsest import params as P
 from palimpsest.experiments import Phase, runs, unknown
 from palimpsest.overview import estimate
 
+ROOT = Path(__file__).resolve().parent.parent
 STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
 EARLIER = ROOT / "studies" / "earlier.yaml"
 RECORDED = ROOT.parent / "shared" / "reference" / "earlier_results.csv"
