@@ -12,11 +12,12 @@ from palimpsest.core.answers.frames import Frames
 from palimpsest.core.plots import theme
 from palimpsest.core.plots.drawing import Drawing, Missing, Panel
 
-NAME, TITLE = "drift", "Drift against forgetting"
+NAME, TITLE = "drift", "Drift against forgetting and collapse"
 CAPTION = (
     "Each point is a finished run (filled: without replay; hollow: with replay; cross: replay "
     "only). Left: how far the weights moved, relative to their norm. Right: how far the model's "
-    "predictions on original text moved from the base's (Kullback–Leibler divergence)."
+    "predictions on original text moved from the base's (Kullback–Leibler divergence). Above: the "
+    "rise of the loss on original text; below, where benchmarks were run: the collapse of one."
 )
 CLOCKS = {
     "relative_drift": ("Weights", "relative drift of the weights"),
@@ -25,37 +26,57 @@ CLOCKS = {
 
 
 def drift(frames: Frames) -> Drawing | Missing:
-    """Draw forgetting against relative drift and against KL, all runs."""
+    """Draw forgetting, and a benchmark's collapse, against relative drift and KL, all runs."""
     columns = ["run", "model", "n_params", "seed", "policy_label", "replay_fraction"]
     table = frames.runs[[*columns, "mad_drift", *CLOCKS, "forgetting_nats"]]
     known = [clock for clock in CLOCKS if (table[clock] > 0).any()]
     if table.dropna(subset=["forgetting_nats"]).empty or not known:
         return Missing(NAME, TITLE, "no finished run measured its drift")
+    outcomes = {"forgetting_nats": "forgetting, nats per token"}
+    collapse, words = _collapse(frames.evals)
+    if len(collapse):
+        table = table.merge(collapse, on="run", how="left")
+        outcomes["collapse"] = words
     panels = tuple(
         Panel(
             CLOCKS[clock][0],
-            partial(_paint, frames=frames, table=table.dropna(subset=[clock]), clock=clock),
-            f"Forgetting against {CLOCKS[clock][1]}, {table[clock].notna().sum()} runs.",
+            partial(_paint, frames=frames, table=table, clock=clock, outcome=outcome, label=label),
+            f"{label} against {CLOCKS[clock][1]}, {table[clock].notna().sum()} runs.",
         )
+        for outcome, label in outcomes.items()
         for clock in known
     )
     return Drawing(NAME, TITLE, CAPTION, panels, table)
 
 
-def _paint(ax: Axes, *, frames: Frames, table: pd.DataFrame, clock: str) -> None:
+def _collapse(evals: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Return each run's collapse of one benchmark (a perplexity if there is one), and its name."""
+    usable = evals[(evals.verdict != "undefined") & evals.collapse.notna()]
+    if usable.empty:
+        return usable[["run", "collapse"]], ""
+    metrics = usable[["task", "metric"]].drop_duplicates().sort_values(["task", "metric"])
+    smooth = metrics[metrics.metric.str.contains("perplexity")]
+    task, metric = (smooth if len(smooth) else metrics).iloc[0]
+    ours = usable[(usable.task == task) & (usable.metric == metric)]
+    return ours[["run", "collapse"]], f"collapse, {task} {metric}"
+
+
+def _paint(
+    ax: Axes, *, frames: Frames, table: pd.DataFrame, clock: str, outcome: str, label: str
+) -> None:
     sizes = frames.sizes
     theme.zero_line(ax)
     for model in sizes:
         ours = table[(table.model == model) & (table[clock] > 0)]
         colour, marker = theme.size_colour(sizes, model), theme.size_marker(sizes, model)
         for share, look in _looks(ours, marker):
-            ax.plot(share[clock], share.forgetting_nats, color=colour, linestyle="none", **look)
+            ax.plot(share[clock], share[outcome], color=colour, linestyle="none", **look)
         if len(ours):
             ax.plot([], [], color=colour, marker=marker, linestyle="none", label=model)
     theme.log_ticks(ax, "x")
     theme.few_ticks(ax)
     ax.set_xlabel(CLOCKS[clock][1])
-    ax.set_ylabel("forgetting, nats per token")
+    ax.set_ylabel(label)
     theme.legend_below(ax, columns=4)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from palimpsest.core.answers.frames import Frames
 from palimpsest.core.plots.benchmarks import benchmarks
+from palimpsest.core.plots.critical import critical
 from palimpsest.core.plots.curves import curves
 from palimpsest.core.plots.drawing import Drawing, Missing
 from palimpsest.core.plots.drift import drift
@@ -23,6 +24,7 @@ FIGURES: tuple[Callable[[Frames], Drawing | Missing], ...] = (
     rates,
     landscape,
     forgetting,
+    critical,
     benchmarks,
     learning,
     drift,

@@ -1,0 +1,72 @@
+"""The critical replay ratio against model size, for the loss and for each benchmark."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from palimpsest.core.answers.frames import Frames, each
+from palimpsest.core.answers.numbers import count, percent
+from palimpsest.core.plots import theme
+from palimpsest.core.plots.drawing import Drawing, Missing, Panel
+
+NAME, TITLE = "critical", "Critical replay ratio against model size"
+CAPTION = (
+    "The smallest replay share from which on the fitted curve stays within tolerance, with its "
+    "95 % interval (a bar that reaches the top: its end lies beyond every share tried). Hollow at "
+    "0 %: no replay is needed. Triangle: no share tried is enough. Cross: not decidable."
+)
+MARKS = {"none needed": "o", "none": "^", "not decidable": "x"}
+LOSS = "forgetting of original text"
+
+
+def critical(frames: Frames) -> Drawing | Missing:
+    """Draw the main policy's critical ratios, one panel for each thing that may be lost."""
+    rows = pd.DataFrame(frames.fits["critical_ratios"])
+    if rows.empty or not (rows.policy_label == frames.main_policy).any():
+        return Missing(NAME, TITLE, "no fit of a loss over replay from which to solve for a ratio")
+    rows = rows[rows.policy_label == frames.main_policy]
+    sizes = frames.runs.drop_duplicates("model")[["model", "n_params"]]
+    table = rows.drop(columns="n_params", errors="ignore").merge(sizes, on="model")
+    table = table.assign(of=[_of(row) for row in each(table)])
+    panels = tuple(
+        Panel(str(of), partial(_paint, frames=frames, table=ours), _alt(str(of), ours))
+        for of, ours in table.groupby("of", sort=False)
+    )
+    return Drawing(NAME, TITLE, CAPTION, panels, table)
+
+
+def _of(row: Any) -> str:
+    return LOSS if pd.isna(row.task) else f"{row.task}, {row.metric}"
+
+
+def _paint(ax: Axes, *, frames: Frames, table: pd.DataFrame) -> None:
+    top = float(table.largest_ratio_tried.max())
+    for row in each(table.sort_values("n_params")):
+        model = str(row.model)
+        look = {"color": theme.size_colour(frames.sizes, model), "linestyle": "none"}
+        if row.answer == "ratio":
+            high = top * 1.08 if pd.isna(row.high) else row.high
+            ax.vlines(row.n_params, 0 if pd.isna(row.low) else row.low, high, color=look["color"])
+            ax.plot(row.n_params, row.value, theme.size_marker(frames.sizes, model), **look)
+        else:
+            place = {"none needed": 0.0, "none": top}.get(row.answer, top / 2)
+            mark = MARKS[row.answer]
+            ax.plot(row.n_params, place, mark, markerfacecolor="none", **look)
+    known = table.drop_duplicates("model").sort_values("n_params")
+    theme.size_axis(ax, list(known.n_params), [count(n) for n in known.n_params])
+    ticks = [r for r in frames.replay_fractions if r <= top]
+    ax.set_yticks(ticks, [percent(tick) for tick in ticks])
+    ax.set_ylim(-0.05 * top, 1.08 * top)
+    ax.set_ylabel("critical replay share")
+
+
+def _alt(of: str, table: pd.DataFrame) -> str:
+    answers = "; ".join(
+        f"{row.model}: {percent(row.value) if row.answer == 'ratio' else row.answer}"
+        for row in each(table.sort_values("n_params"))
+    )
+    return f"{TITLE}, {of}. {answers}."
