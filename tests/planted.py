@@ -18,7 +18,6 @@ from palimpsest.core.laws.study.entry import Options, pooled_noise
 from palimpsest.core.laws.study.forecast import forecasts, summary
 from palimpsest.core.laws.study.fronts import equal_learning, fronts
 from palimpsest.core.laws.study.rates import rate_fits
-from palimpsest.stages.fits import NOISY
 
 OPTIONS = Options(laws=("decrease-lr",), n_draws=200, confidence=0.95, seed=0, tolerance_nats=0.05)
 SIZES = {"small": 100_000, "large": 400_000}
@@ -36,7 +35,9 @@ def study(runs: list[dict[str, Any]], **tables: Any) -> Frames:
     rates = tables.get("rates", frames([]).rates)
     bases = tables.get("bases", frames([]).bases)
     mixed = table[table.replay_fraction < 1]
-    noises = {column: pooled_noise(table, column) for column in NOISY}
+    noises = {
+        column: pooled_noise(table, column) for column in ("forgetting_nats", "learning_nats")
+    }
     forecast = forecasts(mixed, rates, bases, noises, OPTIONS)
     fits = {
         **NO_FITS,

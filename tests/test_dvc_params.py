@@ -78,6 +78,7 @@ def leaves(node: object, place: tuple = ()) -> Iterator[tuple]:
 
 OTHER: dict[str, object] = {  # leaves whose neighbour by rule would be no valid value
     "path": "data/mini_pile_held_out.jsonl.xz",
+    "questions": "data/./questions.jsonl",  # the only file of questions, by another spelling
     "train": "data/mini_pile_held_out.jsonl.xz",
     "held_out": "data/mini_pile_train.jsonl.xz",
     "task_dir": "data/./tasks",
@@ -117,7 +118,8 @@ def with_another(study: dict, place: tuple) -> dict:
         node.clear()
         node.update(new)
     else:
-        node[place[-1]] = another(place[-1], value)
+        name = "questions" if place[-2:] == ("questions", "path") else place[-1]
+        node[place[-1]] = another(name, value)
     return changed
 
 
