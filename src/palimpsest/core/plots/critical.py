@@ -47,10 +47,11 @@ def _paint(ax: Axes, *, frames: Frames, table: pd.DataFrame) -> None:
     top = float(table.largest_ratio_tried.max())
     for row in each(table.sort_values("n_params")):
         model = str(row.model)
-        look = {"color": theme.size_colour(frames.sizes, model), "linestyle": "none"}
+        colour = theme.size_colour(frames.sizes, model)
+        look: dict[str, Any] = {"color": colour, "linestyle": "none"}
         if row.answer == "ratio":
             high = top * 1.08 if pd.isna(row.high) else row.high
-            ax.vlines(row.n_params, 0 if pd.isna(row.low) else row.low, high, color=look["color"])
+            ax.vlines(row.n_params, 0 if pd.isna(row.low) else row.low, high, color=colour)
             ax.plot(row.n_params, row.value, theme.size_marker(frames.sizes, model), **look)
         else:
             place = {"none needed": 0.0, "none": top}.get(row.answer, top / 2)
