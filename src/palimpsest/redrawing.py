@@ -19,7 +19,7 @@ def redraw(to_do: Schedule, names: list[str], folder: Path) -> list[Path]:
     from palimpsest.core.plots.every import FIGURES
     from palimpsest.stages import report
 
-    known = {figure.__name__: figure for figure in FIGURES}
+    known = {figure.__name__.replace("_", "-"): figure for figure in FIGURES}
     for name in names:
         if name not in known:
             raise Fault(f"--figure {name}: no such figure; the figures are {', '.join(known)}")

@@ -22,7 +22,7 @@ ParamsOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print faults alone.")]
-VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Print every detail.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Print each command.")]
 
 console = Console()
 

@@ -8,7 +8,7 @@ from palimpsest.core.answers.frames import Frames
 
 
 def answers(frames: Frames) -> list[Answer]:
-    """Answer the 14 questions of study.md."""
+    """Answer the fourteen questions, in their order."""
     return [
         rates.by_size(frames),
         replay.prevents(frames),
