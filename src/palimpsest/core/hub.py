@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from httpx2 import TransportError  # what the hub's client raises without a network
 from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
@@ -125,7 +126,7 @@ def faults(
         raise Fault(
             f"{what}: no such {kind} at {page}, or a private one; check the name, or set HF_TOKEN"
         ) from None
-    except (LocalEntryNotFoundError, ConnectionError):
+    except (LocalEntryNotFoundError, ConnectionError, TransportError):
         raise Fault(_missing(repo, revision, kind=kind, patterns=patterns)) from None
     except HfHubHTTPError as error:
         raise Fault(f"{what}: the hub refuses: {' '.join(str(error).split())[:200]}") from None

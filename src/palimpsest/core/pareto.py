@@ -118,7 +118,7 @@ def critical_ratio(ratios: Array, loss_Rg: Array, *, tolerance: float) -> Array:
     `ratios` is an ascending grid (g,). 0 says that no replay is needed, infinity that no ratio of
     the grid suffices. Between grid points the crossing is interpolated.
     """
-    exceeds = loss_Rg > tolerance
+    exceeds = ~(loss_Rg <= tolerance)  # a loss that is not finite is no loss within tolerance
     last = np.where(exceeds.any(axis=1), len(ratios) - 1 - np.argmax(exceeds[:, ::-1], axis=1), -1)
     found = np.full(len(loss_Rg), np.inf)
     found[last == -1] = ratios[0]

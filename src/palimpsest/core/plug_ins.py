@@ -10,7 +10,7 @@ from typing import Any
 
 from palimpsest.faults import Fault
 
-# What every plug-in of a folder defines; its other modules are helpers.
+# What every plug-in of a folder defines; its other modules serve them.
 MARKS = {
     "edits": "\nclass Settings(",
     "laws": "\nLAW =",

@@ -1,7 +1,7 @@
 """What the seeds of a setting say: a mean and an interval.
 
-A setting with one seed borrows its spread from the settings that were run with several
-(laws.md, procedure 4); where nothing was repeated there is no interval.
+A setting with one seed borrows its spread from the settings that were run with several; where
+nothing was repeated there is no interval.
 """
 
 from __future__ import annotations

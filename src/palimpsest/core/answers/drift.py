@@ -73,7 +73,7 @@ N_BINS = 10
 
 MEASURES = {"mad_drift": "weights (MAD)", "kl_original_nats": "predictions (KL)"}
 CELL = ["n_params", "model", "policy_label", "replay_fraction", "stream", "order", "repeats"]
-CELL += ["epochs", "n_phases"]
+CELL += ["epochs", "n_phases", "n_steps"]
 
 
 def predicts(frames: Frames) -> Answer:
@@ -92,7 +92,9 @@ def predicts(frames: Frames) -> Answer:
         for column in MEASURES
     }
     drifts = [found[words, "mad_drift"] for words in sides]
-    verdicts = [decide(low, high, yes_above=0.5, no_below=STRONG_RHO) for _, low, high in drifts]
+    verdicts = [
+        decide(low, high, yes_above=STRONG_RHO, no_below=STRONG_RHO) for _, low, high in drifts
+    ]
     counts = {words: side.groupby("n_params").size() for words, side in sides.items()}
     return PREDICTS.answered(
         all_of(verdicts),

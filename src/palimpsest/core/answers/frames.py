@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from palimpsest.core.main_policy import main_policy
+
 CSV_TABLES = ("runs", "experiments", "memory", "rates", "evals", "bases")
 PARQUET_TABLES = ("steps", "held_out", "recall", "drift", "pieces", "lag", "landscape")
 FORGETTING_TOLERANCE_NATS = 0.05  # the study's default; the fits name theirs
@@ -75,12 +77,8 @@ class Frames:
 
     @cached_property
     def main_policy(self) -> str:
-        """Return the label of the policy that was run at the most settings ("" without runs)."""
-        runs = self.plain_runs
-        if runs.empty:
-            return ""
-        settings = runs.drop_duplicates(["model", "replay_fraction", "policy_label"])
-        return str(settings.policy_label.value_counts(sort=True).sort_index().idxmax())
+        """Return the label of the policy that the fits over replay take ("" without runs)."""
+        return main_policy(self.plain_runs)
 
     @cached_property
     def memory_runs(self) -> pd.DataFrame:

@@ -110,7 +110,8 @@ def recommend(
         source = f"{n_seeds} run{'' if n_seeds == 1 else 's'} of {rows[0]['model']}"
         return _chosen(settings, demands, n_params, model=rows[0]["model"], source=source)
     beyond = _beyond(advice["sizes"], n_params)
-    for what in ("forgetting", "learning") if demands.min_learning_nats else ("forgetting",):
+    asked = ["forgetting"] + ["learning"] * (demands.min_learning_nats is not None)
+    for what in asked:
         law = advice["laws"][what]
         if law["fit"] is None:
             why = f"no law speaks of {what} at a size that was not run ({law['reason']})"

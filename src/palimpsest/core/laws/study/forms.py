@@ -63,7 +63,8 @@ def pretraining(law: Law, bases: pd.DataFrame, options: Options) -> list[Entry]:
 
 def repeats(law: Law, runs: pd.DataFrame, options: Options) -> list[Entry]:
     """Fit `repeated-data` to the loss on new text over size, unique tokens and passes."""
-    plain = runs[(runs.replay_fraction == 0) & (runs.n_phases == 1) & (runs.order == "time")]
+    alone = (runs.replay_fraction == 0) & (runs.n_phases == 1)
+    plain = runs[alone & (runs.order == "time") & (runs.stream == "chunks")]
     passes = plain.repeats * plain.epochs
     counted = plain.assign(n_again=passes - 1, n_unique_tokens=plain.n_new_tokens / passes)
     levels = counted.groupby("policy_label").n_again.agg(["nunique", "size"])

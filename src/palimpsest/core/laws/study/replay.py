@@ -11,6 +11,7 @@ from palimpsest.core.laws import constant, load, log_linear
 from palimpsest.core.laws.form import Array, Law
 from palimpsest.core.laws.intervals import Noise
 from palimpsest.core.laws.study.entry import Entry, Options, make_entry, plain_runs, points_of
+from palimpsest.core.main_policy import main_policy
 
 LOSS_FORMS = ("replay-share", "replay-exponential", "log-linear", "constant")
 LEARNING_FORMS = ("cmr", "replay-line", "log-linear", "constant")
@@ -19,13 +20,11 @@ LEAST_RATIOS = 3  # below 1; with fewer no form over the ratio can be judged
 
 
 def mixed_runs(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the plain runs of the one policy that was run at most ratios."""
+    """Return the plain runs of the one policy that was run at the most ratios."""
     plain = plain_runs(runs)
     if plain.empty:
         return plain
-    by_policy = plain.groupby("policy_label").replay_fraction.agg(["nunique", "size"])
-    fullest = by_policy.sort_values(["nunique", "size"]).index[-1]
-    return plain[plain.policy_label == fullest]
+    return plain[plain.policy_label == main_policy(plain)]
 
 
 def other_sweeps(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
