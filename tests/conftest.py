@@ -14,6 +14,7 @@ from project import Project, checked_out, copied  # noqa: E402
 from palimpsest import layout  # noqa: E402
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep a file's tests in one process, and all that share the built smoke study; those first."""
 
