@@ -19,7 +19,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep a file's tests in one process, and all that share the built smoke study; those first."""
 
     def shares_smoke(item: pytest.Item) -> bool:
-        return item.path.parent.name == "workflow"
+        return "smoke" in getattr(item, "fixturenames", ())
 
     items.sort(key=shares_smoke, reverse=True)
     for item in items:
