@@ -14,19 +14,6 @@ from project import Project, checked_out, copied  # noqa: E402
 from palimpsest import layout  # noqa: E402
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests in one process, and all that share the built smoke study; those first."""
-
-    def shares_smoke(item: pytest.Item) -> bool:
-        return "smoke" in getattr(item, "fixturenames", ())
-
-    items.sort(key=shares_smoke, reverse=True)
-    for item in items:
-        group = "workflow" if shares_smoke(item) else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """Stand in a folder that planning takes for the project: the smoke study and nothing built."""

@@ -140,8 +140,11 @@ def test_curves_have_bands(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("shift", "answers"),
-    [(0.0, {"none"}), (-1.3, {"none needed"}), (-0.28, {"ratio"})],
-    ids=["no ratio suffices", "no replay needed", "a ratio"],
+    [
+        pytest.param(0.0, {"none"}, id="no ratio suffices", marks=pytest.mark.slow),
+        pytest.param(-1.3, {"none needed"}, id="no replay needed", marks=pytest.mark.slow),
+        pytest.param(-0.28, {"ratio"}, id="a ratio"),
+    ],
 )
 def test_planted_critical_ratios(tmp_path: Path, shift: float, answers: set[str]) -> None:
     write_tables(tmp_path, seed=3)
@@ -184,6 +187,7 @@ def test_small_studies_say_what_is_missing(
     assert (entry["status"], entry["reason"]) == ("refused", reason)
 
 
+@pytest.mark.slow
 def test_missing_and_repeated_rows_are_named(tmp_path: Path) -> None:
     write_tables(tmp_path, seed=1)
     runs = pd.read_csv(tmp_path / "runs.csv")
@@ -206,6 +210,7 @@ def test_the_same_training_with_other_checkpoints_is_no_second_seed() -> None:
     assert list(plain_runs(runs).run) == ["a", "b"]
 
 
+@pytest.mark.slow
 def test_built_twice_the_files_are_the_same(tmp_path: Path) -> None:
     texts = []
     for name in ("first", "second"):

@@ -120,12 +120,14 @@ def kill_and_compare(attempts: Attempts, *, n_kills: int) -> None:
     assert finished(attempts.run(wait_after_save=None, save_seconds="0")) == whole
 
 
+@pytest.mark.slow
 def test_a_training_killed_a_few_times_ends_the_same(
     inputs: dict[str, Path], base: Path, tmp_path: Path
 ) -> None:
     kill_and_compare(Attempts(tmp_path, train_once, inputs, base), n_kills=2)
 
 
+@pytest.mark.slow
 def test_a_pretraining_killed_a_few_times_ends_the_same(
     inputs: dict[str, Path], tmp_path: Path
 ) -> None:

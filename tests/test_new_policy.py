@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 GUIDE = Path(__file__).parent.parent / "docs" / "guide" / "add-a-policy.md"
@@ -73,6 +74,7 @@ def test_no_existing_key_changes_and_a_study_can_name_it(source):
     assert all(set(before[stage]) <= set(after[stage]) for stage in ("bases", "train", "evals"))
 
 
+@pytest.mark.slow
 def test_training_follows_it(source, tmp_path):
     """8e-3 for three updates, half of it for three, a quarter for the last two of eight."""
     (source / "core" / "policies" / "stairs.py").write_text(EXAMPLE, "utf-8")

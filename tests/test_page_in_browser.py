@@ -63,6 +63,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "driven.html"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1440, 390])
 def test_the_page_sorts_filters_and_opens_a_run(page: Path, width: int, tmp_path: Path) -> None:
     found = opened(page, width=width, profile=tmp_path)

@@ -174,6 +174,7 @@ def test_the_command_prints_json_and_writes_the_figure(folder, tmp_path):
     assert (tmp_path / "landscape.png").read_bytes()[:4] == b"\x89PNG"
 
 
+@pytest.mark.slow
 def test_a_mistake_ends_the_command_with_one_line_and_code_two(folder):
     done = command("--model", "none", "--text", str(folder / "new.txt"))
     assert done.returncode == 2

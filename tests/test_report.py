@@ -120,6 +120,7 @@ def test_the_curve_has_a_row_per_plain_run(out: Path, inputs: dict[str, Path]) -
     assert curve.forgetting_nats.sum() == pytest.approx(runs.forgetting_nats.sum())
 
 
+@pytest.mark.slow
 def test_the_same_tables_give_the_same_bytes(
     inputs: dict[str, Path], out: Path, tmp_path: Path
 ) -> None:
