@@ -162,6 +162,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(typed, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_command_prints_json_and_writes_the_figure(folder, tmp_path):
     where = ("--model", str(folder / "model"), "--text", str(folder / "new.txt"))
     small = ("--batches", "2", "--batch-tokens", "64", "--sequence-length", "16", "--points", "3")
