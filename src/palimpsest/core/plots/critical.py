@@ -17,9 +17,9 @@ NAME, TITLE = "critical", "Critical replay ratio against model size"
 CAPTION = (
     "The smallest replay share from which on the fitted curve stays within tolerance, with its "
     "95 % interval (a bar that reaches the top: its end lies beyond every share tried). Hollow at "
-    "0 %: no replay is needed. Triangle: no share tried is enough. Cross: not decidable."
+    "0 %: no replay is needed. Triangle: no share tried is enough."
 )
-MARKS = {"none needed": "o", "none": "^", "not decidable": "x"}
+MARKS = {"none needed": "o", "none": "^"}
 LOSS = "forgetting of original text"
 
 
@@ -53,10 +53,12 @@ def _paint(ax: Axes, *, frames: Frames, table: pd.DataFrame) -> None:
             high = top * 1.08 if pd.isna(row.high) else row.high
             ax.vlines(row.n_params, 0 if pd.isna(row.low) else row.low, high, color=colour)
             ax.plot(row.n_params, row.value, theme.size_marker(frames.sizes, model), **look)
-        else:
-            place = {"none needed": 0.0, "none": top}.get(row.answer, top / 2)
-            mark = MARKS[row.answer]
-            ax.plot(row.n_params, place, mark, markerfacecolor="none", **look)
+        elif row.answer in MARKS:
+            place = 0.0 if row.answer == "none needed" else top
+            ax.plot(row.n_params, place, MARKS[row.answer], markerfacecolor="none", **look)
+        else:  # words, not a mark: any height would read as a value
+            middle: dict[str, Any] = {"ha": "center", "va": "center", "rotation": 90}
+            ax.text(row.n_params, top / 2, row.answer, color=theme.MUTED, fontsize=6.4, **middle)
     known = table.drop_duplicates("model").sort_values("n_params")
     theme.size_axis(ax, list(known.n_params), [count(n) for n in known.n_params])
     ticks = [r for r in frames.replay_fractions if r <= top]
