@@ -8,7 +8,6 @@ from report_frames import NO_FITS, frames, run, sweep
 from palimpsest.core.answers import numbers, rates, replay
 from palimpsest.core.seeds import (
     combined,
-    mean_interval,
     one_cell,
     over_seeds,
     paired,
@@ -52,10 +51,9 @@ def test_nothing_repeated_gives_no_interval() -> None:
         assert cells.low.isna().all() and cells.high.isna().all()
 
 
-def test_mean_interval_of_three_values() -> None:
-    mean, low, high = mean_interval([1.0, 2.0, 3.0])
-    assert (mean, high - mean) == pytest.approx((2.0, T_2 / 3**0.5))
-    assert mean - low == pytest.approx(high - mean)
+def test_the_interval_of_three_values() -> None:
+    cell = one_cell([1.0, 2.0, 3.0])
+    assert (cell["mean"].iloc[0], reach(cell).iloc[0]) == pytest.approx((2.0, T_2 / 3**0.5))
 
 
 def test_rank_correlation_needs_five_points_and_sees_order_only() -> None:

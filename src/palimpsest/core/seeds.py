@@ -52,14 +52,6 @@ def reach(cells: pd.DataFrame, *, n_tests: int = 1) -> Any:
     return student.ppf(share, np.maximum(cells.n_free, 1)) * cells.stderr
 
 
-def mean_interval(values: Sequence[float] | np.ndarray | pd.Series) -> tuple[float, float, float]:
-    """Return mean, low and high of Student's 95 % interval; both ends NaN below two values."""
-    cell = one_cell(values)
-    half = float(reach(cell).iloc[0])
-    mean = float(cell["mean"].iloc[0])
-    return mean, mean - half, mean + half
-
-
 def one_cell(values: Sequence[float] | np.ndarray | pd.Series) -> pd.DataFrame:
     """Return the mean of independent values as a row like those of `over_seeds`."""
     known = np.asarray(values, dtype=float)

@@ -50,34 +50,14 @@ def _paint(
 ) -> None:
     model = str(table.model.iloc[0])
     colour = theme.size_colour(frames.sizes, model)
-    marker = theme.size_marker(frames.sizes, model)
     theme.zero_line(ax)
     runs = frames.plain_runs
     runs = runs[(runs.model == model) & (runs.replay_fraction < 1)]
     ax.plot(runs.learning_nats, runs.forgetting_nats, ".", color=colour, alpha=0.35, markersize=3)
     front = table[table.member].sort_values("learning_nats")
     ax.plot(front.learning_nats, front.forgetting_nats, color=colour, linewidth=1, label="front")
-    policies = sorted(frames.runs.policy_label.unique())
-    for policy, ours in table.groupby("policy_label"):
-        ax.plot(
-            ours.learning_nats,
-            ours.forgetting_nats,
-            color=colour,
-            linestyle="none",
-            label=policy,
-            marker=marker if policy == main else theme.other_marker(policies, str(policy)),
-        )
-    knee = table[table.knee]
-    ax.plot(
-        knee.learning_nats,
-        knee.forgetting_nats,
-        marker="o",
-        markersize=10,
-        color=theme.INK,
-        markerfacecolor="none",
-        linestyle="none",
-        label="knee" if len(knee) else None,
-    )
+    _mark_settings(ax, table, frames=frames, main=main)
+    _mark_knee(ax, table[table.knee])
     ax.set_ylim(*theme.span(forgetting, margin=0.12))
     _mark_base(ax, table)
     theme.few_ticks(ax)
@@ -89,6 +69,35 @@ def _paint(
     ]
     theme.label_points(ax, points)
     theme.legend_below(ax, columns=4)
+
+
+def _mark_settings(ax: Axes, table: pd.DataFrame, *, frames: Frames, main: str) -> None:
+    """Draw a point for each setting: the main policy in the size's marker, others in their own."""
+    model = str(table.model.iloc[0])
+    policies = sorted(frames.runs.policy_label.unique())
+    for policy, ours in table.groupby("policy_label"):
+        own = theme.size_marker(frames.sizes, model)
+        ax.plot(
+            ours.learning_nats,
+            ours.forgetting_nats,
+            color=theme.size_colour(frames.sizes, model),
+            linestyle="none",
+            label=policy,
+            marker=own if policy == main else theme.other_marker(policies, str(policy)),
+        )
+
+
+def _mark_knee(ax: Axes, knee: pd.DataFrame) -> None:
+    ax.plot(
+        knee.learning_nats,
+        knee.forgetting_nats,
+        marker="o",
+        markersize=10,
+        color=theme.INK,
+        markerfacecolor="none",
+        linestyle="none",
+        label="knee" if len(knee) else None,
+    )
 
 
 def _mark_base(ax: Axes, table: pd.DataFrame) -> None:
