@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import math
 import sys
 from collections.abc import Callable
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -24,42 +25,49 @@ PLAIN = {".jsonl", ".txt", ".md"}
 OPENERS: dict[str, Callable[..., IO[Any]]] = {".xz": lzma.open, ".gz": gzip.open}
 
 
-def check_amounts(run: Run, tokens: Artifact, sources: list[Path]) -> None:
-    """Raise Fault if a phase asks for more new tokens than there are.
+class Amounts:
+    """How much new text there is to train on."""
 
-    They are counted once the token file stands; until then only more tokens than bytes of text is
-    known to be too many, and only where the text lies here as plain files.
-    """
-    bounded = bool(sources) and all(source.suffix in PLAIN | OPENERS.keys() for source in sources)
-    n_tokens = _counted(tokens.stage, tokens.name)
-    for phase in run.trainings:
-        asked = phase.stream.get("n_new_tokens")
-        if asked is None or (n_tokens is None and not bounded):
-            continue
-        if n_tokens is None and asked <= sum(source.stat().st_size for source in sources):
-            continue  # no file unpacks to less than itself
-        row = int(phase.stream["sequence_length"])
-        most = n_tokens - row if n_tokens else sum(_n_bytes(source.resolve()) for source in sources)
-        if asked > most:
-            unit = "tokens" if n_tokens else "bytes of text"
-            raise Fault(
-                f"experiments.{run.experiment}.stream.n_new_tokens: {asked} is more than the "
-                f"{most} {unit} that corpora.new offers to training; lower it, or leave it out to "
-                "take everything"
-            )
+    def __init__(self, tokens: Artifact, sources: list[Path]):
+        self.sources = sources
+        self.n_tokens = _counted(tokens.stage, tokens.name)
+
+    def check(self, run: Run) -> None:
+        """Raise Fault if a phase asks for more new tokens than there are."""
+        for phase in run.trainings:
+            asked = phase.stream.get("n_new_tokens")
+            if asked is None or asked <= self.surely:
+                continue
+            most = self.most - (int(phase.stream["sequence_length"]) if self.n_tokens else 0)
+            if asked > most:
+                unit = "tokens" if self.n_tokens else "bytes of text"
+                raise Fault(
+                    f"experiments.{run.experiment}.stream.n_new_tokens: {asked} is more than the "
+                    f"{most} {unit} that corpora.new offers to training; lower it, or leave it out "
+                    "to take everything"
+                )
+
+    @cached_property
+    def surely(self) -> float:
+        """An amount that needs no closer look: no file unpacks to less than itself."""
+        if self.n_tokens:
+            return 0
+        bounded = all(source.suffix in PLAIN | OPENERS.keys() for source in self.sources)
+        sizes = [source.stat().st_size for source in self.sources]
+        return sum(sizes) if sizes and bounded else math.inf
+
+    @cached_property
+    def most(self) -> int:
+        """Tokens once the token file stands; until then bytes of text, each at least a token."""
+        return self.n_tokens or sum(_n_bytes(source.resolve()) for source in self.sources)
 
 
 def _counted(stage: str, name: str) -> int | None:
     """Return how many training tokens a token file holds; None if it is not built yet."""
     for folder in (store.artifact(stage, name), store.parked(stage, name)):
         if store.whole(folder) and (folder / TRAIN).exists():
-            return _length((folder / TRAIN).resolve())
+            return len(np.load(folder / TRAIN, mmap_mode="r"))
     return None
-
-
-@cache
-def _length(file: Path) -> int:
-    return len(np.load(file, mmap_mode="r"))
 
 
 @cache

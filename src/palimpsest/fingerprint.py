@@ -41,26 +41,27 @@ def _plain(node: Any) -> Any:
     Absent fields are left out, so that a field which a later Python adds changes nothing.
     """
     if isinstance(node, list):
-        return tuple(_plain(item) for item in node)
+        return tuple(map(_plain, node))
+    if not isinstance(node, ast.AST):
+        return node
     if isinstance(node, ast.Constant):
         return ("Constant", type(node.value).__name__, repr(node.value))
     if isinstance(node, ast.JoinedStr):
         return ("JoinedStr", _merged(node.values))
-    if not isinstance(node, ast.AST):
-        return node
-    fields = ((name, value) for name, value in ast.iter_fields(node) if value not in (None, []))
-    body = tuple((name, _plain(_undocumented(node, name, value))) for name, value in fields)
-    return (type(node).__name__, *body)
+    kind = type(node)
+    body: list[Any] = [kind.__name__]
+    for name in node._fields:
+        value = getattr(node, name, None)
+        if value is not None and value != []:
+            documented = name == "body" and kind in SCOPES and _has_docstring(value)
+            body.append((name, _plain(value[1:] if documented else value)))
+    return tuple(body)
 
 
-def _undocumented(node: ast.AST, name: str, value: Any) -> Any:
-    if (
-        name == "body"
-        and isinstance(node, SCOPES)
-        and ast.get_docstring(node, clean=False) is not None
-    ):
-        return value[1:]
-    return value
+def _has_docstring(body: list[ast.stmt]) -> bool:
+    first = body[0]
+    value = first.value if isinstance(first, ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
 
 
 def _merged(values: list[ast.expr]) -> tuple[Any, ...]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from palimpsest import costs, published, store
 from palimpsest import params as P
-from palimpsest.amounts import check_amounts
+from palimpsest.amounts import Amounts
 from palimpsest.core.checkpoints import doublings, folder_name
 from palimpsest.core.plug_ins import plug_in
 from palimpsest.core.records import question_of, read_records
@@ -61,6 +61,8 @@ class Layout:
             role: self._tokens_of(role, {"text": text})
             for role, text in (("original", original), ("new", new))
         }
+        sources = _files_of(Path(corpora.new.path)) if corpora.new.path else []
+        self.amounts = Amounts(self.tokens["new"], sources)
         self.n_new_tokens = _n_bytes(corpora.new) / costs.BYTES_PER_NEW_TOKEN
         self.n_original_tokens = _n_bytes(corpora.original) / costs.BYTES_PER_NEW_TOKEN
         self.entries: dict[str, dict[str, Any]] = {}
@@ -75,7 +77,7 @@ class Layout:
         _check(run)
         run = self._plainly(run)
         self._check_base_step(run)
-        self._check_amounts(run)
+        self.amounts.check(run)
         base = self.base(run)
         chain: list[Artifact] = []
         for phase in run.phases:
@@ -119,11 +121,6 @@ class Layout:
         if run.model in self.params.models.sizes:
             return self._pretrained(run.model, run.seed)
         return self._published(run)
-
-    def _check_amounts(self, run: Run) -> None:
-        path = self.params.corpora.new.path
-        sources = _files_of(Path(path)) if path else []
-        check_amounts(run, self.tokens["new"], sources)
 
     def _pretrained(self, model: str, seed: int) -> Artifact:
         models, shape = self.params.models, self.shape(model)

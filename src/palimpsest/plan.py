@@ -61,6 +61,7 @@ class Stages:
         self.code_paths = {name: _code(stage) for name, stage in stages.items()}
         self._deps = {Path(str(dep)) for stage in stages.values() for dep in stage.get("deps", [])}
 
+    @cache  # noqa: B019 - lives as long as its process
     def reaches(self, stage: str, upstream: str) -> bool:
         """Return whether dvc.yaml lets `stage` depend on `upstream`, directly or through others."""
         return stage == upstream or any(self.reaches(u, upstream) for u in self.edges[stage])
@@ -141,7 +142,7 @@ class Plan:
 
     def own_code(self, stage: str, spec: dict[str, Any]) -> str:
         """Return the fingerprint of the code of an artifact, as it stands in src/."""
-        kinds = frozenset(_kinds(spec))
+        kinds = frozenset(_kinds(spec, set()))
         known = (stage, kinds)
         if known not in self._codes:
             self._codes[known] = fingerprint(self.stages.modules(stage, kinds))
@@ -178,16 +179,17 @@ def _code(stage: dict[str, Any]) -> list[Path]:
     return [Path(str(dep)) for dep in stage.get("deps", []) if str(dep).startswith("src/")]
 
 
-def _kinds(spec: Any) -> Iterator[str]:
-    """Yield every plug-in that a spec names: values of `kind`, and the laws."""
+def _kinds(spec: Any, found: set[str]) -> set[str]:
+    """Add to `found` every plug-in that a spec names: values of `kind`, and the laws."""
     if isinstance(spec, dict):
         for key, value in spec.items():
             if key == "kind":
-                yield value
+                found.add(value)
             elif key == "laws":
-                yield from value
+                found.update(value)
             elif isinstance(value, dict | list):
-                yield from _kinds(value)
+                _kinds(value, found)
     elif isinstance(spec, list):
         for item in spec:
-            yield from _kinds(item)
+            _kinds(item, found)
+    return found

@@ -86,7 +86,8 @@ def whole(folder: Path) -> bool:
     A commit is one rename; but a `dvc pull` that is killed leaves folders half filled.
     """
     try:
-        return all((folder / name).stat().st_size == n for name, n in listed(folder).items())
+        wanted = listed(folder).items()  # plain texts: Path took a tenth of planning 3,000 runs
+        return all(os.stat(f"{folder}/{name}").st_size == n for name, n in wanted)  # noqa: PTH116
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return False
 

@@ -121,7 +121,14 @@ def _stage(stage: str) -> Any:
         _keep_freed_memory()
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
         torch.use_deterministic_algorithms(True, warn_only=True)
+        _spare_the_collector()
     return module
+
+
+def _spare_the_collector() -> None:
+    """Keep the libraries' own objects out of collections: 0.25 s after each artifact."""
+    if not gc.get_freeze_count():
+        gc.freeze()
 
 
 def _keep_freed_memory() -> None:
