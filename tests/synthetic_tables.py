@@ -419,6 +419,7 @@ def memory_frame(runs: pd.DataFrame, random: np.random.Generator) -> pd.DataFram
             "control_run": "",
             "spearman": memory + 0.1,
             "spearman_control": np.nan,
+            "spearman_control_story": np.nan,
             "order_memory": np.nan,
             "low": np.nan,
             "high": np.nan,
@@ -431,6 +432,7 @@ def memory_frame(runs: pd.DataFrame, random: np.random.Generator) -> pd.DataFram
         }
         for fifth in range(1, 6):
             row[f"F_after_fifth_{fifth}"] = 0.45 - 0.09 * fifth
+            row[f"F_after_control_story_fifth_{fifth}"] = np.nan
             row[f"F_before_fifth_{fifth}"] = -0.15 - 0.09 * fifth
         rows.append(row)
     return pd.DataFrame(rows)

@@ -40,6 +40,19 @@ def test_order_memory_is_the_difference_to_the_shuffled_control() -> None:
     assert row["recency_nats_low"] < row["recency_nats"] < row["recency_nats_high"]
 
 
+def test_the_control_by_place_in_the_story_is_told_beside() -> None:
+    """Five pieces trained on as 4, 2, 0, 1, 3 of the story, forgotten by their turn."""
+    falling = np.array([0.4, 0.2, 0.0, -0.2, -0.4])
+    story = falling[np.argsort([4, 2, 0, 1, 3])]  # 0, −0.2, 0.2, −0.4, 0.4
+    row = memory(falling, falling, falling, control_in_story=story)
+    assert row["order_memory"] == 0 and row["spearman_control"] == -1
+    # ranks 3, 2, 4, 1, 5 against 1 … 5: squares 4 + 0 + 1 + 9 + 0 = 14, ρ = 1 − 6·14/120
+    assert row["spearman_control_story"] == pytest.approx(0.3)
+    fifths = [row[f"F_after_control_story_fifth_{k}"] for k in range(1, 6)]
+    assert fifths == [0.0, -0.2, 0.2, -0.4, 0.4]
+    assert np.isnan(memory(falling, falling, falling)["spearman_control_story"])
+
+
 def test_seeds_that_agree_are_surer_than_one_and_two_give_no_interval() -> None:
     random = np.random.default_rng(3)
     pairs = [(np.linspace(1, -1, 40) + random.normal(0, 1, 40), random.normal(0, 1, 40))] * 5

@@ -18,26 +18,40 @@ FEWEST_SEEDS = 3
 NO_INTERVAL = (float("nan"), float("nan"))
 
 
-def memory(F_after: Array, F_before: Array, control: Array | None) -> dict[str, float]:
+def memory(
+    F_after: Array,
+    F_before: Array,
+    control: Array | None,
+    *,
+    control_in_story: Array | None = None,
+) -> dict[str, float]:
     """Measure how forgetting depends on training position, and where it is least.
 
     All series are in the order of training, nats per token; control: F_after of the same run in
-    shuffled order, in *its* order of training. primacy = middle − first fifth, recency = middle −
-    last fifth: positive when that end is remembered better. Intervals by moving-block bootstrap
-    over the pieces, NaN for fewer than ten; without a control the order memory is NaN.
+    shuffled order, in *its* order of training; control_in_story: the same in the order of the
+    text. There ρ and fifths tell what the pieces themselves make of it, whenever they come.
+    primacy = middle − first fifth, recency = middle − last fifth: positive when that end is
+    remembered better. Intervals by moving-block bootstrap over the pieces, NaN for fewer than ten;
+    without a control the order memory is NaN.
     """
     against = np.array([]) if control is None else control
+    story = np.array([]) if control_in_story is None else control_in_story
     low, high = _order_memory_interval(F_after, against)
     row = {
         "n_pieces": float(len(F_after)),
         "spearman": spearman(F_after),
         "spearman_control": spearman(against),
+        "spearman_control_story": spearman(story),
         "order_memory": spearman(F_after) - spearman(against),
         "low": low,
         "high": high,
     }
     row |= _ends(F_after)
-    for name, series in (("F_after", F_after), ("F_before", F_before)):
+    for name, series in (
+        ("F_after", F_after),
+        ("F_before", F_before),
+        ("F_after_control_story", story),
+    ):
         row |= {f"{name}_fifth_{i}": float(x) for i, x in enumerate(fifths(series), start=1)}
     return row
 

@@ -16,7 +16,8 @@ ORDER = Question(
     asked="Is there a setting in which how much is forgotten of a piece depends on when it was "
     "trained on?",
     rule="Order memory is Spearman's ρ of F_after with place in training, minus the same in the "
-    "shuffled control; the table gives each run's interval by moving blocks of pieces. The verdict "
+    "shuffled control; the table gives each run's interval by moving blocks of pieces. By place in "
+    "the story the control tells what the pieces themselves make of it. The verdict "
     "takes settings with three seeds or more, and Student's 95 % interval over their seeds: yes "
     f"when that of one leaves out ±0.2 {SHARED}, no when all lie within it.",
     lines="""\
@@ -50,7 +51,14 @@ def order(frames: Frames) -> Answer:
         value="; ".join(f"{place}: ρ = {plain(one)}" for place, one in _values(rows, cells)),
         interval="; ".join(between(one.low, one.high, decimals=2) for _, one in cells.iterrows())
         or f"fewer than {FEWEST_SEEDS} seeds: no interval over seeds",
-        header=("setting", "order memory", "interval", "primacy, nats", "recency, nats"),
+        header=(
+            "setting",
+            "order memory",
+            "interval",
+            "ρ with place in the story: in time order, shuffled",
+            "primacy, nats",
+            "recency, nats",
+        ),
         rows=tuple(_row(row) for _, row in rows.iterrows()),
     )
 
@@ -86,10 +94,13 @@ def _values(rows: pd.DataFrame, cells: pd.DataFrame) -> list[tuple[str, float]]:
 def _extreme(rows: pd.DataFrame) -> str:
     """Return what the run with the largest order memory forgets of its first and last fifth."""
     row = rows.iloc[int(rows.order_memory.abs().to_numpy().argmax())]
+    shuffled = (row[f"F_after_control_story_fifth_{k}"] for k in (1, 5))
     return (
         f"Largest in {row.model}, {_setting(row)}: forgetting goes from "
         f"{nats(row.F_after_fifth_1, signed=True)} nats on the first fifth to "
-        f"{nats(row.F_after_fifth_5, signed=True)} on the last."
+        f"{nats(row.F_after_fifth_5, signed=True)} on the last; the same fifths of the story, "
+        f"trained on in shuffled order, end at "
+        f"{' and '.join(nats(one, signed=True) for one in shuffled)}."
     )
 
 
@@ -102,6 +113,7 @@ def _row(row: pd.Series) -> tuple[str, ...]:
         f"{row.model}, {_setting(row)}",
         plain(row.order_memory),
         between(row.low, row.high, decimals=2),
+        f"{plain(row.spearman)}, {plain(row.spearman_control_story)}",
         f"{nats(row.primacy_nats, signed=True)} "
         f"({between(row.primacy_nats_low, row.primacy_nats_high)})",
         f"{nats(row.recency_nats, signed=True)} "

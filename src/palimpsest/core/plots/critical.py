@@ -44,7 +44,7 @@ def _of(row: Any) -> str:
 
 
 def _paint(ax: Axes, *, frames: Frames, table: pd.DataFrame) -> None:
-    top = float(table.largest_ratio_tried.max())
+    top = float(table.largest_ratio_tried.max()) or 1.0
     for row in each(table.sort_values("n_params")):
         model = str(row.model)
         colour = theme.size_colour(frames.sizes, model)

@@ -20,7 +20,8 @@ CAPTION = (
     "Each point is one piece of the new text: how much its loss rose from just after its last "
     "training step to the end (F_after), or from just before its first step to the end (F_before). "
     "Above zero (orange) is lost, below (blue) is kept. Line: rolling average. Grey: the same "
-    "run in shuffled order, by place in that run's training."
+    "run in shuffled order, by place in that run's training (dashed) and by place in the story "
+    "(dotted): what is flat there is no matter of which piece it was."
 )
 MAX_RUNS = 8
 
@@ -70,15 +71,22 @@ def _paint(ax: Axes, *, frames: Frames, row: Any, pieces: pd.DataFrame, quantity
     colour = theme.size_colour(frames.sizes, str(row.model))
     ax.plot(position, theme.rolling_mean(values, window), color=colour, label="time order")
     shuffled = pieces[pieces.run == control].dropna(subset=[quantity])
-    raw = shuffled[quantity].to_numpy()
-    ax.plot(100 * shuffled.position_rank, raw, ".", color=theme.MUTED, alpha=0.3, markersize=2.5)
     ax.plot(
         100 * shuffled.position_rank,
-        theme.rolling_mean(raw, window),
+        shuffled[quantity],
+        ".",
         color=theme.MUTED,
-        linestyle=theme.DASHES[2],
-        label="shuffled order",
+        alpha=0.3,
+        markersize=2.5,
     )
+    for column, dash, label in (
+        ("position_rank", theme.DASHES[2], "shuffled"),
+        ("piece", theme.DASHES[4], "shuffled, by story"),
+    ):
+        ordered = shuffled.sort_values(column)[quantity].to_numpy()
+        places = np.linspace(0, 100, len(ordered))
+        line = theme.rolling_mean(ordered, window)
+        ax.plot(places, line, color=theme.MUTED, linestyle=dash, label=label)
     _symmetric(ax, values)
     ax.set_xlabel("place in training, % of all pieces")
     ax.set_ylabel(f"{quantity}, nats per token")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,14 @@ FIT_COLUMNS = [
 ]
 
 
+class Series(NamedTuple):
+    """The measured pieces of one run: F_after and F_before as trained, F_after as in the text."""
+
+    after: np.ndarray
+    before: np.ndarray
+    after_in_story: np.ndarray
+
+
 def memory_table(
     pieces: pd.DataFrame,
     *,
@@ -26,17 +35,22 @@ def memory_table(
 ) -> pd.DataFrame:
     """Return the order memory of each run that saw pieces; control_run is empty without one.
 
-    pieces: run, position_rank, F_before, F_after; visits: what `measures.visits_table` returned;
-    controls: run → its run in shuffled order; settings: run → what its seeds share.
+    pieces: run, piece, position_rank, F_before, F_after; visits: what `measures.visits_table`
+    returned; controls: run → its run in shuffled order; settings: run → what its seeds share.
     """
     series = _series(pieces)
     left_out = pieces.groupby("run", observed=True).loss_end_nats.agg(lambda x: x.isna().sum())
     rows = []
-    for run, (after, before) in series.items():
+    for run, own in series.items():
         control = controls.get(run, "")
-        against = series[control][0] if control in series else None
-        row = memory(F_after=after, F_before=before, control=against)
-        head = {"run": run, "control_run": control if control in series else ""}
+        against = series.get(control)
+        row = memory(
+            own.after,
+            own.before,
+            against.after if against else None,
+            control_in_story=against.after_in_story if against else None,
+        )
+        head = {"run": run, "control_run": control if against else ""}
         rows.append(head | row | {"n_pieces_left_out": int(left_out[run])})
     table = pd.DataFrame(rows, columns=None if rows else ["run"])
     table = table.merge(_over_seeds(series, controls, settings), on="run", how="left")
@@ -51,7 +65,7 @@ def _coming_back(visits: pd.DataFrame) -> pd.DataFrame:
 
 
 def _over_seeds(
-    series: dict[str, tuple[np.ndarray, np.ndarray]],
+    series: dict[str, Series],
     controls: dict[str, str],
     settings: dict[str, str],
 ) -> pd.DataFrame:
@@ -62,7 +76,7 @@ def _over_seeds(
             groups.setdefault(settings[run], []).append(run)
     rows = []
     for members in groups.values():
-        pairs = [(series[run][0], series[controls[run]][0]) for run in members]
+        pairs = [(series[run].after, series[controls[run]].after) for run in members]
         found = order_memory_over_seeds(pairs)
         rows += [{"run": run} | found for run in members]
     table = pd.DataFrame(rows, columns=["run", "n_seeds", "order_memory", "low", "high"])
@@ -85,11 +99,14 @@ def lag_fits_table(lag: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=FIT_COLUMNS)
 
 
-def _series(pieces: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return each run's (F_after, F_before) in the order of training, measured pieces only."""
+def _series(pieces: pd.DataFrame) -> dict[str, Series]:
     measured = pieces.dropna(subset=["F_before", "F_after"])
     ordered = measured.sort_values(["run", "position_rank", "piece"])
     return {
-        str(run): (rows.F_after.to_numpy(), rows.F_before.to_numpy())
+        str(run): Series(
+            rows.F_after.to_numpy(),
+            rows.F_before.to_numpy(),
+            rows.sort_values("piece").F_after.to_numpy(),
+        )
         for run, rows in ordered.groupby("run", sort=True)
     }
