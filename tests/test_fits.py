@@ -16,6 +16,8 @@ from palimpsest.stages import fits
 
 QUICK = ["power", "replay-share", "replay-exponential", "replay-size", "replay-line"]
 QUICK += ["decrease-lr", "forgetting-line"]
+WAY = {"model": "m", "policy_label": "p", "stream": "chunks", "order": "time"}
+WAY |= {"repeats": 1, "epochs": 1, "n_phases": 1}
 
 
 @pytest.fixture(autouse=True)
@@ -199,8 +201,7 @@ def test_missing_and_repeated_rows_are_named(tmp_path: Path) -> None:
 
 
 def test_the_same_training_with_other_checkpoints_is_no_second_seed() -> None:
-    way = {"model": "m", "policy_label": "p", "replay_fraction": 0.0, "stream": "chunks"}
-    way |= {"order": "time", "repeats": 1, "epochs": 1, "n_phases": 1}
+    way = WAY | {"replay_fraction": 0.0}
     rows = [("a", 0, 1.0), ("again", 0, 1.0), ("b", 1, 3.0)]
     runs = pd.DataFrame([way | {"run": run, "seed": seed, "y": y} for run, seed, y in rows])
     noise = pooled_noise(runs, "y")
@@ -208,6 +209,42 @@ def test_the_same_training_with_other_checkpoints_is_no_second_seed() -> None:
     assert noise.n_free == 1
     assert noise.sigma == pytest.approx(2**0.5)  # of 1 and 3
     assert list(plain_runs(runs).run) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("others", "kept"),
+    [
+        ([{"epochs": 2}] * 2, ["r0", "r1"]),
+        ([{"repeats": 4}] * 2, ["r0", "r1"]),
+        ([{"stream": "rolling"}] * 2, ["r0", "r1"]),
+        ([{"epochs": 2}] * 3, ["o0", "o1", "o2"]),  # the way of most runs is the usual one
+    ],
+)
+def test_of_ways_that_as_many_runs_share_the_plainest_is_kept(
+    others: list[dict[str, Any]], kept: list[str]
+) -> None:
+    rows = [WAY | {"run": f"r{k}", "seed": k, "replay_fraction": 0.0} for k in range(2)]
+    rows += [
+        WAY | {"run": f"o{k}", "seed": k, "replay_fraction": 0.0} | other
+        for k, other in enumerate(others)
+    ]
+    assert sorted(plain_runs(pd.DataFrame(rows[::-1])).run) == kept
+
+
+def test_seeds_of_a_published_base_are_one_point_and_no_interval(tmp_path: Path) -> None:
+    """Four published sizes, each read under three seeds: the same weights, the same loss."""
+    write_tables(tmp_path, seed=0)
+    bases = pd.read_csv(tmp_path / "bases.csv")
+    losses = ["loss_original_nats", "loss_new_nats"]
+    bases[losses] = bases.groupby(["model", "step"])[losses].transform("first")
+    bases.to_csv(tmp_path / "bases.csv", index=False)
+    found = run_stage(tmp_path, laws=["power"])
+    record = found["fits"]["base loss/power"]
+    assert (record["n_points"], record["status"]) == (4, "not decidable")
+    assert record["reason"] == "no setting was run with a second seed: no interval"
+    assert {record["parameters"][name]["low"] for name in ("E", "alpha")} == {None}
+    rows = [row for row in found["forecast"] if row["quantity"] == "base loss"]
+    assert rows and all(row["low"] is None and row["inside"] is None for row in rows)
 
 
 @pytest.mark.slow

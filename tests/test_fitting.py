@@ -157,6 +157,17 @@ def test_replicate_noise_by_hand() -> None:
     assert method_of(points.where(cell == 0), noise) == "seeds"
 
 
+@pytest.mark.parametrize("value", [0.1, 1.0 / 3, 4.8])
+def test_seeds_that_are_copies_give_no_interval(value: float) -> None:
+    cell = np.repeat(np.arange(3), 3)
+    points = Points({"x": cell.astype(float)}, value + 0.1 * cell, np.arange(9), cell)
+    law = load("constant")
+    assert replicate_noise(points, law) is None
+    draws = bootstrap(fit(law, points), points, n_draws=50, seed=0)
+    assert not draws.decided
+    assert draws.reason == "no setting has seeds that differ: no interval"
+
+
 def test_intervals_of_a_mean_are_those_of_the_t_distribution() -> None:
     """A constant fitted to 30 settings of 3 seeds: its interval is known in closed form."""
     cell = np.repeat(np.arange(30), 3)

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from palimpsest.core.clocks import clock_readings
 from palimpsest.core.measures import (
-    clock_readings,
     lag_curves,
     neighbours,
     shift_map,
@@ -64,6 +64,13 @@ def test_forgetting_of_the_hand_made_matrix() -> None:
     assert table.F_before.tolist() == [-0.5, -2.25, -4.0]
     # against just after: 5.5 − 4, 4.25 − 4, 3 − 3: lost since, the earlier the more
     assert table.F_after.tolist() == [1.5, 0.25, 0.0]
+
+
+def test_clocks_stand_at_nothing_before_the_first_step() -> None:
+    read = clock_readings(steps().iloc[::-1]).set_index("step")
+    assert read.loc[0, list(read.columns[1:])].tolist() == [0, 0, 0, 0]
+    assert read.sum_learning_rate.tolist() == pytest.approx([0, 0.1, 0.3, 0.6])
+    assert read.sum_decrease.isna().tolist() == [False, False, True, True]
 
 
 def test_lag_curves_of_the_hand_made_matrix() -> None:

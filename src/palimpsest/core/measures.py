@@ -11,15 +11,9 @@ import itertools
 import numpy as np
 import pandas as pd
 
-KEYS = ["run", "piece"]
+from palimpsest.core.clocks import LAGS
 
-CLOCKS = {
-    "lag_steps": "step",
-    "lag_sum_learning_rate": "sum_learning_rate",
-    "lag_update_norm": "sum_update_norm",
-    "lag_relative_drift": "relative_drift",
-    "lag_sum_decrease": "sum_decrease",
-}
+KEYS = ["run", "piece"]
 
 
 def signed_forgetting(recall: pd.DataFrame, pieces: pd.DataFrame) -> pd.DataFrame:
@@ -55,29 +49,10 @@ def lag_curves(
     now = rows[["run", "checkpoint_step"]].rename(columns={"checkpoint_step": "step"})
     then = rows[["run", "last_step"]].rename(columns={"last_step": "step"})
     now, then = (side.merge(clocks, on=["run", "step"], how="left") for side in (now, then))
-    lags = {lag: now[clock].to_numpy() - then[clock].to_numpy() for lag, clock in CLOCKS.items()}
+    lags = {lag: now[clock].to_numpy() - then[clock].to_numpy() for lag, clock in LAGS.items()}
     change = rows.loss_nats.to_numpy() - rows.loss_last_after_nats.to_numpy()
     curves = rows[[*KEYS, "checkpoint_step"]].assign(**lags, F=change)
     return curves.sort_values([*KEYS, "checkpoint_step"], ignore_index=True)
-
-
-def clock_readings(steps: pd.DataFrame) -> pd.DataFrame:
-    """Read the five clocks after every step, and at step 0.
-
-    steps: run, step, learning_rate, update_norm, relative_drift, decrease_achieved, in order of
-    run and step. A sum is NaN from the first step on at which its term was not measured.
-    """
-    readings = steps[["run", "step", "relative_drift"]].copy()
-    runs = steps.run
-    for reading, term in [
-        ("sum_learning_rate", "learning_rate"),
-        ("sum_update_norm", "update_norm"),
-        ("sum_decrease", "decrease_achieved"),
-    ]:
-        missing = steps[term].isna().groupby(runs).cumsum() > 0
-        readings[reading] = steps[term].fillna(0.0).groupby(runs).cumsum().mask(missing)
-    start = pd.DataFrame({"run": runs.unique(), **dict.fromkeys(readings.columns[1:], 0)})
-    return pd.concat([start, readings]).sort_values(["run", "step"], ignore_index=True)
 
 
 def visits_table(recall: pd.DataFrame) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from palimpsest.core.laws.study.advice import advice, surface
-from palimpsest.core.laws.study.bases import base_fits
+from palimpsest.core.laws.study.bases import base_fits, one_per_base
 from palimpsest.core.laws.study.clocks import clocks
 from palimpsest.core.laws.study.critical import (
     critical_ratios,
@@ -67,7 +67,8 @@ def read_tables(folder: Path) -> dict[str, pd.DataFrame]:
     tables = {name: pd.read_csv(folder / f"{name}.csv") for name in csv}
     for name in ("held_out", "steps"):
         tables[name] = pd.read_parquet(folder / f"{name}.parquet")
-    return tables | {"rates": tables["rates"].query("usual")}
+    bases = one_per_base(tables["bases"])
+    return tables | {"rates": tables["rates"].query("usual"), "bases": bases}
 
 
 def fit_all(tables: dict[str, pd.DataFrame], options: Options) -> Results:

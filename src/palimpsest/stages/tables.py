@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from palimpsest.core import measures
+from palimpsest.core.clocks import clock_readings
 from palimpsest.core.tables import bases, evals, memory, probes, runs
 
 Spec = dict[str, Any]
@@ -61,7 +62,7 @@ def _of_runs(entries: list[Spec], raw: Frames) -> Frames:
     recall, steps = raw["recall.parquet"], raw["steps.parquet"]
     trained = raw["pieces.parquet"][raw["pieces.parquet"].first_step > 0]
     pieces = measures.signed_forgetting(recall, trained)
-    lag = measures.lag_curves(recall, pieces, measures.clock_readings(steps))
+    lag = measures.lag_curves(recall, pieces, clock_readings(steps))
     settings = runs.settings_table(entries)
     outcomes = {name: raw[f"{name}.parquet"] for name in ("steps", "held_out", "recall", "kl")}
     controls, shuffled = runs.pure_replay_controls(entries), runs.shuffled_controls(entries)

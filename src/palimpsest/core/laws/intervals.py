@@ -54,7 +54,8 @@ def interval(values_R: Array, *, confidence: float) -> tuple[Array, Array]:
 def replicate_noise(points: Points, law: Law) -> Noise | None:
     """Estimate a run's noise from settings that were run more than once; None without any.
 
-    A run of many points counts as one replicate: its points' variances are averaged.
+    A run of many points counts as one replicate: its points' variances are averaged. Copies are
+    no replicates: where all seeds agree to the last bit there is no noise to be known.
     """
     if points.run is None:
         return None
@@ -64,7 +65,8 @@ def replicate_noise(points: Points, law: Law) -> Noise | None:
         table = replicates(points, z, cell=cell)
         if len(table) < 2:
             continue
-        total += float(np.sum(np.mean((table - table.mean(axis=0)) ** 2, axis=1)))
+        away = table - table[0]  # so that copies lie apart by exactly nothing
+        total += float(np.sum(np.mean((away - away.mean(axis=0)) ** 2, axis=1)))
         n_free += len(table) - 1
     return Noise(float(np.sqrt(total / n_free)), n_free) if n_free and total > 0 else None
 
@@ -82,11 +84,23 @@ def method_of(points: Points, noise: Noise | None) -> str:
     """Choose how to resample: "points", "seeds", "runs", or "" where nothing is honest."""
     if points.run is None:
         return "points"
+    if noise is None:
+        return ""
+    return "seeds" if seeds_per_cell(points).min() >= LEAST_SEEDS else "runs"
+
+
+def seeds_per_cell(points: Points) -> Array:
+    """Return how many runs each setting has."""
+    assert points.run is not None
     pairs = np.unique(np.column_stack([points.cell, points.run]), axis=0)
-    seeds_per_cell = np.unique(pairs[:, 0], return_counts=True)[1]
-    if seeds_per_cell.min() >= LEAST_SEEDS:
-        return "seeds"
-    return "runs" if noise is not None else ""
+    return np.asarray(np.unique(pairs[:, 0], return_counts=True)[1])
+
+
+def why_undecided(points: Points) -> str:
+    """Say why there is no interval: nothing was repeated, or the repetitions are copies."""
+    if seeds_per_cell(points).max(initial=0) < 2:
+        return "no setting was run with a second seed: no interval"
+    return "no setting has seeds that differ: no interval"
 
 
 def bootstrap(
@@ -100,7 +114,7 @@ def bootstrap(
     method = method_of(points, noise)
     none = np.empty((0, len(fit.theta)))
     if not method:
-        return Draws(none, "none", "no setting was run with a second seed: no interval")
+        return Draws(none, "none", why_undecided(points))
     problem = problem_of(fit.law, points, noise=fit.noise)
     random = np.random.default_rng(seed)
     if method == "points":

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from palimpsest.core.clocks import LAGS
 from palimpsest.core.curves import fit_curves
-from palimpsest.core.measures import CLOCKS
 from palimpsest.core.memory import memory, order_memory_over_seeds
 
 FIT_COLUMNS = [
@@ -91,7 +91,7 @@ def lag_fits_table(lag: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for run, curve in lag.groupby("run", sort=True):
         losses = curve.F.to_numpy(dtype=float)
-        for clock in CLOCKS:
+        for clock in LAGS:
             fits = fit_curves(curve[clock].to_numpy(dtype=float), losses)
             best = min((fit.aicc for fit in fits), default=np.nan)
             head = {"run": run, "clock": clock.removeprefix("lag_")}

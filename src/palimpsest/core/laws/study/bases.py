@@ -9,6 +9,15 @@ from palimpsest.core.laws import load
 from palimpsest.core.laws.study.entry import Entry, Options, make_entry, points_of, sizes_around
 
 
+def one_per_base(bases: pd.DataFrame) -> pd.DataFrame:
+    """Return each base checkpoint once.
+
+    The seeds of a published model start from the same weights: their losses are copies of one
+    measurement, and neither several points nor a spread over seeds.
+    """
+    return bases.drop_duplicates(["model", "step", "loss_original_nats", "loss_new_nats"])
+
+
 def base_fits(bases: pd.DataFrame, options: Options) -> list[Entry]:
     """Fit `power` to the original loss of the final bases over parameters."""
     if not options.wants("power"):

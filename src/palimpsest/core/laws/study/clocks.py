@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from palimpsest.core.clocks import CLOCKS
 from palimpsest.core.laws import load, log_linear
 from palimpsest.core.laws.form import Array, Law
 from palimpsest.core.laws.intervals import interval, replicate_noise
 from palimpsest.core.laws.points import Points
-from palimpsest.core.laws.study.curves import CLOCKS, WITHOUT_GAIN, curve_points
+from palimpsest.core.laws.study.curves import WITHOUT_GAIN, curve_points
 from palimpsest.core.laws.study.entry import Options
 from palimpsest.core.laws.validation import errors, misses_points, quick_fit, splits_of
 

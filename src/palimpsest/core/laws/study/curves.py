@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from palimpsest.core.clocks import CLOCKS, clock_readings
 from palimpsest.core.laws import load
 from palimpsest.core.laws.annealing import annealing_area
 from palimpsest.core.laws.form import Law
@@ -21,7 +22,6 @@ from palimpsest.core.laws.study.entry import (
     rates_of,
 )
 
-CLOCKS = ("step", "sum_learning_rate", "sum_update_norm", "relative_drift", "sum_decrease")
 WITHOUT_GAIN = {"G": 0.0, "h": 1.0}
 FACTORS: Mapping[str, Mapping[str, float]] = {
     "replay": {"a": 0.0, "B_p": 1.0},
@@ -47,7 +47,7 @@ def run_curves(runs: pd.DataFrame, held_out: pd.DataFrame, steps: pd.DataFrame) 
     losses["learning_nats"] = new - losses.loss_new_nats
     losses["forgetting_nats"] = losses.loss_original_nats - original
     keys = ["run", "n_params", "seed", *SETTING]
-    read = clock_readings(steps).rename(columns={"step": "checkpoint_step"})
+    read = course_readings(steps).rename(columns={"step": "checkpoint_step"})
     curves = losses.merge(runs[keys], on="run").merge(
         read, on=["run", "checkpoint_step"], how="left"
     )
@@ -56,29 +56,18 @@ def run_curves(runs: pd.DataFrame, held_out: pd.DataFrame, steps: pd.DataFrame) 
     )
 
 
-def clock_readings(steps: pd.DataFrame) -> pd.DataFrame:
-    """Return the clocks after each step: sums along the run, and the drift as it stands.
+def course_readings(steps: pd.DataFrame) -> pd.DataFrame:
+    """Return the clocks after each step, the new tokens seen and the annealing area of the rates.
 
-    A sum over steps of which one was not measured has no reading from there on. Beside them the
-    new tokens seen and the annealing area of the rates.
+    At step 0 nothing has passed: all of them stand at 0.
     """
     ordered = steps.sort_values(["run", "step"])
-    by_run = ordered.groupby("run")
-    unmeasured = ordered.decrease_achieved.isna().groupby(ordered.run).cummax()
-    return pd.DataFrame(
-        {
-            "run": ordered.run,
-            "step": ordered.step,
-            "sum_learning_rate": ordered.sum_learning_rate,
-            "sum_update_norm": by_run.update_norm.cumsum(),
-            "relative_drift": ordered.relative_drift,
-            "sum_decrease": by_run.decrease_achieved.cumsum().mask(unmeasured),
-            "n_new_tokens": ordered.n_new_tokens,
-            "annealing_area": by_run.learning_rate.transform(
-                lambda rates: annealing_area(rates.to_numpy(dtype=float))
-            ),
-        }
+    areas = ordered.groupby("run").learning_rate.transform(
+        lambda rates: annealing_area(rates.to_numpy(dtype=float))
     )
+    seen = ordered[["run", "step", "n_new_tokens"]].assign(annealing_area=areas)
+    readings = clock_readings(ordered).merge(seen, on=["run", "step"], how="left")
+    return readings.fillna({"n_new_tokens": 0, "annealing_area": 0.0})
 
 
 def joint_fits(curves: pd.DataFrame, options: Options) -> list[Entry]:

@@ -141,14 +141,17 @@ def plain_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the runs that learn something new in one phase, in time order, in the usual way.
 
     The pure-replay control (ratio 1) sees no new text; other orders, streams, repeats and epochs
-    are studies of their own, so only the way that most runs share is kept.
+    are studies of their own, so only the way that most runs share is kept: of ways that equally
+    many share, chunks before other streams, then the fewest repeats, then the fewest epochs.
     """
     mixed = runs[(runs.replay_fraction < 1) & (runs.n_phases == 1) & (runs.order == "time")]
     if mixed.empty:
         return mixed
     mixed = one_per_seed(mixed)
-    way = mixed.groupby(WAY).run.transform("nunique")
-    return mixed[way == way.max()]
+    ways = mixed.groupby(WAY).run.nunique().rename("n_runs").reset_index()
+    ways = ways.assign(rarity=-ways.n_runs, other_stream=ways.stream != "chunks")
+    usual = ways.sort_values(["rarity", "other_stream", "repeats", "epochs", "stream"]).iloc[0]
+    return mixed[(mixed[WAY] == usual[WAY]).all(axis=1)]
 
 
 def one_per_seed(runs: pd.DataFrame) -> pd.DataFrame:
@@ -165,7 +168,9 @@ def one_per_seed(runs: pd.DataFrame) -> pd.DataFrame:
 def pooled_noise(runs: pd.DataFrame, column: str) -> Noise | None:
     """Estimate how far runs of one setting lie apart, over all settings run more than once."""
     known = one_per_seed(runs.dropna(subset=[column]).drop_duplicates("run"))
-    away = known[column] - known.groupby(SETTING)[column].transform("mean")
+    settings = [known[name] for name in SETTING]
+    away = known[column] - known.groupby(SETTING)[column].transform("first")
+    away -= away.groupby(settings).transform("mean")
     n_free = len(known) - known.groupby(SETTING).ngroups
     total = float((away**2).sum())
     return Noise(float(np.sqrt(total / n_free)), n_free) if n_free > 0 and total > 0 else None
