@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -30,6 +29,7 @@ from planted import (
     replay_ordered,
 )
 from report_frames import frames, run
+from scipy.stats import beta
 
 from palimpsest import experiments, params
 from palimpsest.core.answers import drift, memory, policies, rates, schedule
@@ -189,9 +189,44 @@ def test_the_lines_that_would_answer_a_question_are_valid(number: int, tmp_path:
     assert {one.model for one in planned} == set(study["models"]["sizes"])
 
 
-def test_small_samples_widen_a_share() -> None:
-    cells = edges(0.0, 0.0, n_steps=10)
-    answer = rates.beyond_edge(cells)
-    # Clopper and Pearson on 0 of 30 steps: 1 - 0.025^(1/30) = 11.6 %
-    assert all(row[2] == "0.0\u202f% to 11.6\u202f%" for row in answer.rows)
-    assert np.isclose(1 - 0.025 ** (1 / 30), 0.116, atol=5e-4)
+def test_few_seeds_and_few_steps_widen_a_share() -> None:
+    """0 of 30 steps, over 2 settings of 3 seeds that agree: 4 degrees of freedom.
+
+    Student's over Gauss's quantile is 2.776445/1.959964, so that 30 steps are worth 14.95, and
+    Clopper and Pearson's upper end is 1 - 0.025^(1/14.95) = 21.9 %.
+    """
+    answer = rates.beyond_edge(edges(0.0, 0.0, n_steps=10))
+    assert all(row[2] == "0.0\u202f% to 21.9\u202f%" for row in answer.rows)
+
+
+def test_steps_of_seeds_that_lie_apart_are_worth_fewer() -> None:
+    """Seeds at 20, 32 and 38 % of 400 steps each: the spread of 9.2 points is that of 25 steps.
+
+    Squares about the mean sum to 0.0168, times 400 steps, over 2 · 0.3 · 0.7: 16 times too far
+    apart for independent steps. 1200/16 steps, times (1.959964/2.776445)²: 37.4.
+    """
+    answer = rates.beyond_edge(edges(0.3, 0.1, n_steps=400))
+    low, high = beta.ppf(0.025, 11.21, 27.16), beta.ppf(0.975, 12.21, 26.16)
+    expected = f"{100 * low:.1f}\u202f% to {100 * high:.1f}\u202f%"
+    assert {row[2] for row in answer.rows} == {expected}
+
+
+def test_one_seed_has_no_interval_of_steps() -> None:
+    planted = edges(0.3, 0.01)
+    answer = rates.beyond_edge(replace(planted, runs=planted.runs[planted.runs.seed == 0]))
+    assert answer.verdict == OPEN
+    assert {row[2] for row in answer.rows} == {"no interval"}
+
+
+def test_settings_of_one_seed_have_no_interval_of_their_curves() -> None:
+    """Three seeds of the other settings say nothing of how this one's would scatter."""
+    planted = clocks(0.01, 0.9)
+    last = planted.runs.policy_label == "fixed 0.004"
+    fewer = planted.runs[~last | (planted.runs.seed == 0)]
+    cells = drift.explained(
+        drift.setting_curves(replace(planted, runs=fewer)), "lag_sum_learning_rate"
+    ).set_index(["model", "policy_label"])
+    assert cells.low["small"].isna().tolist() == [False, False, False, True]
+    for fitting in (clocks(0.01, 0.0), replace(clocks(0.01, 0.0), runs=fewer)):
+        expected = YES if len(fitting.runs) == len(planted.runs) else OPEN
+        assert drift.one_curve(fitting).verdict == expected

@@ -63,13 +63,16 @@ def one_cell(values: Sequence[float] | np.ndarray | pd.Series) -> pd.DataFrame:
 
 
 def rank_correlation(x: pd.Series, y: pd.Series) -> tuple[float, float]:
-    """Return Spearman's ρ on Fisher's scale (z) and its error by Bonett and Wright; n ≥ 5."""
+    """Return Spearman's ρ on Fisher's scale (z) and its error by Bonett and Wright; n ≥ 5.
+
+    Perfect order has no place on that scale: it counts as the nearest that n values can tell.
+    """
     n = len(x)
     if n < 5 or x.nunique() < 2 or y.nunique() < 2:
         return float("nan"), float("nan")
-    rho = float(np.corrcoef(x.rank(), y.rank())[0, 1])
-    z = float(np.arctanh(np.clip(rho, -0.999999, 0.999999)))
-    return z, float(np.sqrt((1 + rho**2 / 2) / (n - 3)))
+    nearest = 1 - 6 / (n**3 - n)  # half a swap of neighbours short of perfect order
+    rho = float(np.clip(np.corrcoef(x.rank(), y.rank())[0, 1], -nearest, nearest))
+    return float(np.arctanh(rho)), float(np.sqrt((1 + rho**2 / 2) / (n - 3)))
 
 
 def combined(parts: list[tuple[float, float]]) -> tuple[float, float, float]:

@@ -10,7 +10,7 @@ import pandas as pd
 from palimpsest.core.answers.answer import SHARED, Answer, Question, all_of, any_of, decide, every
 from palimpsest.core.answers.frames import Frames, each
 from palimpsest.core.answers.numbers import between, nats, percent, plain
-from palimpsest.core.seeds import combined, over_seeds, rank_correlation
+from palimpsest.core.seeds import ENOUGH_SEEDS, combined, over_seeds, rank_correlation
 
 PREDICTS = Question(
     7,
@@ -43,8 +43,8 @@ CLOCK = Question(
     rule="Needs three settings with two sizes and two rates, without replay. For each clock, every "
     "run's mean forgetting curve is predicted from the curves of the other settings (their mean in "
     "ten equally full bins); the share explained is one minus its squared error over the variance "
-    "of all curves, with an interval over seeds for each setting (its own spread "
-    "from three seeds on). A clock fits "
+    "of all curves, with an interval over its own seeds for each setting of three seeds or more; "
+    "the others have none and leave a clock open. A clock fits "
     f"when every setting's lies above 90 %, and does not when one lies below {SHARED}. Yes when "
     "one clock fits, no when none of those that were read does. Damage without learning: "
     "forgetting of settings whose upper bound of learning is below 0.01 nats.",
@@ -165,7 +165,11 @@ def setting_curves(frames: Frames) -> pd.DataFrame:
 
 
 def explained(curves: pd.DataFrame, clock: str) -> pd.DataFrame:
-    """Return which share of a setting's curves the others explain: rows of `over_seeds`."""
+    """Return which share of a setting's curves the others explain: rows of `over_seeds`.
+
+    How far seeds lie apart differs so much between settings (the worse one is explained, the
+    more) that none can lend its spread to another: fewer than three seeds have no interval.
+    """
     variance = float(curves.F.var(ddof=0))
     rows = []
     for setting, ours in curves.groupby("setting"):
@@ -177,7 +181,9 @@ def explained(curves: pd.DataFrame, clock: str) -> pd.DataFrame:
             row = {name: first[name] for name in ("setting", "model", "policy_label", "seed")}
             rows.append(row | {"share": 1 - error / variance})
     keys = ["setting", "model", "policy_label"]
-    return over_seeds(pd.DataFrame(rows), "share", by=keys, own=True)
+    cells = over_seeds(pd.DataFrame(rows), "share", by=keys, own=True)
+    enough = cells.n_seeds >= ENOUGH_SEEDS
+    return cells.assign(**{name: cells[name].where(enough) for name in ("stderr", "low", "high")})
 
 
 def mean_line(curves: pd.DataFrame, clock: str) -> tuple[np.ndarray, np.ndarray]:

@@ -52,7 +52,7 @@ def predicted_size(frames: Frames) -> Answer:
         ),
         header=("quantity", "form", "mean error", "values compared", "inside the interval"),
         rows=tuple(
-            (what, str(form), _number(row.error), str(row.n_compared), _covered(row))
+            (what, str(form), _number(row.error), str(int(row.n_compared)), _covered(row))
             for what, table in forms.items()
             for form, row in table.iterrows()
         ),

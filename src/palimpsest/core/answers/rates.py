@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.stats import beta
+from scipy.stats import beta, norm
+from scipy.stats import t as student
 
 from palimpsest.core.answers.answer import SHARED, Answer, Question, Verdict, decide, some
 from palimpsest.core.answers.fitted import parameter, reason
@@ -33,11 +34,11 @@ BEYOND = Question(
     words="Why does a fixed rate sometimes raise the loss?",
     asked="Is there a setting in which a fixed rate lies beyond the step's own edge on more than "
     "5 % of the steps?",
-    rule="Per size, rate and replay: the share of the steps whose edge was searched on which the "
-    "rate lies above it. Its 95 % interval is the wider one of two: over seeds (its own spread "
-    "from three seeds on, else that of all settings), and of a share counted on so many "
-    "steps (Clopper and Pearson). Yes when one "
-    f"setting's interval lies above 5 % {SHARED}, no when every one lies below.",
+    rule="Per size, rate and replay: the share of the steps whose edge was found on which the "
+    "rate lies above it. Steps of one run are not independent: the 95 % interval is that of a "
+    "share (Clopper and Pearson) on as many steps as the spread over seeds, pooled over settings, "
+    "says that they are worth (Korn and Graubard); without a second seed there is none. Yes when "
+    f"one setting's interval lies above 5 % {SHARED}, no when every one lies below.",
     lines="""\
 edges:
   model: {sizes}
@@ -126,11 +127,8 @@ def beyond_edge(frames: Frames) -> Answer:
     if runs.empty:
         missing = "fixed-rate run whose steps were measured against their edge"
         return BEYOND.not_run(missing, frames)
-    cells = over_seeds(runs, "share_beyond_edge", by=STEPS, own=True)
-    steps = frames.steps.dropna(subset=["edge_learning_rate"]).groupby("run").size()
-    n_steps = runs.assign(n=runs.run.map(steps)).groupby(STEPS).n.sum().reset_index()
-    cells = cells.merge(n_steps, on=STEPS)
-    wide, shared = (share_bounds(cells, n_tests=n) for n in (1, len(cells)))
+    cells, n_free = _shares_beyond(runs, frames.steps)
+    wide, shared = (share_bounds(cells, n_free=n_free, n_tests=n) for n in (1, len(cells)))
     verdict: Verdict = "no" if (wide[1] < FEW_STEPS).all() else "not decidable"
     verdict = "yes" if (shared[0] > FEW_STEPS).any() else verdict
     largest = int(cells["mean"].to_numpy().argmax())
@@ -140,28 +138,53 @@ def beyond_edge(frames: Frames) -> Answer:
         f"lies above {percent(FEW_STEPS)}. The largest share: {_place(cells.iloc[largest])}.",
         value=percent(cells["mean"].iloc[largest], decimals=1),
         interval=_shares(wide[0][largest], wide[1][largest]),
-        header=("setting", "steps beyond their edge", "interval", "steps measured"),
+        header=("setting", "steps beyond their edge", "interval", "steps measured", "seeds"),
         rows=tuple(
-            (_place(row), percent(row["mean"], decimals=1), _shares(low, high), str(int(row.n)))
+            (
+                _place(row),
+                percent(row["mean"], decimals=1),
+                _shares(low, high),
+                str(int(row.n)),
+                str(int(row.n_seeds)),
+            )
             for (_, row), low, high in zip(cells.iterrows(), *wide, strict=True)
         ),
     )
 
 
-def share_bounds(cells: pd.DataFrame, *, n_tests: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ends of shares: over seeds and as counted on n steps, whichever is wider.
+def _shares_beyond(runs: pd.DataFrame, steps: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """Return each setting's share of steps, and how many seeds stand beside a first one.
 
-    NaN where no setting was repeated.
+    `n_effective` is how many independent steps its steps are worth: seeds apart by more than so
+    many draws would be (pooled over settings, in units of the binomial variance) make them fewer.
     """
+    counts = steps.dropna(subset=["edge_learning_rate"]).groupby("run").size()
+    once = runs.drop_duplicates([*STEPS, "seed"]).assign(n=runs.run.map(counts))
+    cells = over_seeds(once, "share_beyond_edge", by=STEPS)
+    cells = cells.merge(once.groupby(STEPS).n.sum().reset_index(), on=STEPS)
+    n_free = int((cells.n_seeds - 1).sum())
+    away = once.share_beyond_edge - once.groupby(STEPS).share_beyond_edge.transform("mean")
+    of_draws = float(((cells.n_seeds - 1) * cells["mean"] * (1 - cells["mean"])).sum())
+    crowding = max(float((away**2 * once.n).sum()) / of_draws, 1.0) if of_draws > 0 else 1.0
+    return cells.assign(n_effective=cells.n / crowding), n_free
+
+
+def share_bounds(
+    cells: pd.DataFrame, *, n_free: int, n_tests: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of shares of steps that come in runs; NaN where no setting was repeated.
+
+    Clopper and Pearson's interval at the effective number of steps, made fewer by Student's
+    quantile over Gauss's, since few seeds tell how far they lie apart (Korn and Graubard 1998,
+    Survey Methodology 24, 193).
+    """
+    if n_free < 1:
+        return np.full(len(cells), np.nan), np.full(len(cells), np.nan)
     tail = 0.05 / (2 * n_tests)
-    hits, n = cells["mean"] * cells.n, cells.n
+    n = cells.n_effective * (norm.ppf(tail) / student.ppf(tail, n_free)) ** 2
+    hits = cells["mean"] * n
     low = np.nan_to_num(beta.ppf(tail, hits, n - hits + 1), nan=0.0)
-    high = np.nan_to_num(beta.ppf(1 - tail, hits + 1, n - hits), nan=1.0)
-    half = reach(cells, n_tests=n_tests)
-    return (
-        np.minimum(low, (cells["mean"] - half).to_numpy()),
-        np.maximum(high, (cells["mean"] + half).to_numpy()),
-    )
+    return low, np.nan_to_num(beta.ppf(1 - tail, hits + 1, n - hits), nan=1.0)
 
 
 def never_learn(frames: Frames) -> Answer:
