@@ -5,11 +5,12 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from report_frames import frames, run, sweep
 
 from palimpsest.core.plots import svg, theme
-from palimpsest.core.plots.drawing import Drawing, Missing, Panel, sheet_columns
+from palimpsest.core.plots.drawing import Drawing, Missing, Panel, sheet, sheet_columns
 from palimpsest.core.plots.every import FIGURES
 from palimpsest.core.plots.landscape import landscape, targets
 from palimpsest.core.plots.layers import by_layer
@@ -163,3 +164,23 @@ def test_details_hold_the_recall_matrix_in_the_order_of_training() -> None:
 
 def test_numbers_of_the_page_are_short() -> None:
     assert short([0.123456, 3.0, float("nan")]) == [0.1235, 3, None]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["neox-25k", "neox-100k", "neox-336k", "neox-793k"],
+        ["pythia-410m-deduped", "pythia-1.4b-deduped", "pythia-2.8b-deduped"],
+    ],
+)
+def test_no_legend_reaches_beyond_its_panel(names: list[str]) -> None:
+    def paint(ax: Axes) -> None:
+        for name in names:
+            ax.plot([0, 1], [0, 1], marker="o", label=name)
+        theme.legend_below(ax, columns=4)
+
+    figure = sheet((Panel("", paint, ""),), columns=1)
+    figure.draw_without_rendering()
+    box = figure.axes[0].get_legend().get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1
+    assert box.y0 >= 0

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from palimpsest.core.answers.numbers import percent, rate
+from palimpsest.core.answers.numbers import percent
 
 INK, MUTED, GRID = "#1d2733", "#5a6573", "#dde2e8"
 LOST, KEPT = "#b8400c", "#0a62a9"  # the two ends of every signed quantity: positive, negative
@@ -45,14 +47,19 @@ DASHES: tuple[tuple[int, tuple[float, ...]], ...] = (
 )
 OTHER_MARKERS = ("x", "+", "1", "2", "|", "_")  # policies beside the main one
 LABEL_POINTS = 7.5
+LEGEND_POINTS = 7.0
+LEGEND_WIDTH_POINTS = 240.0  # from the legend's left edge to the right edge of a panel alone
+HANDLES = (2.1, 1.5)  # lengths, in units of the legend's letters
+LEGEND_PADS = {"columnspacing": 1.1, "handletextpad": 0.5, "borderaxespad": 0.0, "borderpad": 0.0}
 PLACES = ((5, -8), (-5, 3), (5, 3), (-5, -8), (5, -15), (-5, 10), (5, 10), (-5, -15), (12, -3))
+LEGEND_FONT = FontProperties(family="DejaVu Sans", size=LEGEND_POINTS)
 RC: dict[Any, Any] = {
     "font.size": 7.6,
     "axes.titlesize": 8.2,
     "axes.labelsize": 7.6,
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
-    "legend.fontsize": 7,
+    "legend.fontsize": LEGEND_POINTS,
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.titlecolor": INK,
@@ -125,8 +132,14 @@ def log_ticks(ax: Axes, axis: str) -> None:
     low, high = sorted(getattr(ax, f"get_{axis}lim")())
     narrow = high / low < 30
     side.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,), numticks=7))
-    side.set_major_formatter(FuncFormatter(lambda value, _: rate(value)))
+    side.set_major_formatter(FuncFormatter(lambda value, _: log_number(value)))
     side.set_minor_formatter(NullFormatter())
+
+
+def log_number(value: float) -> str:
+    """Format a tick of a logarithmic axis: 0.1, 2, 50 near one, powers of ten beyond."""
+    digit, power = f"{value:.0e}".split("e")
+    return f"{value:g}" if 0.0099 < value < 1e4 else f"{digit}e{int(power)}"
 
 
 def size_axis(ax: Axes, n_params: list[int], labels: list[str]) -> None:
@@ -157,21 +170,41 @@ def zero_line(ax: Axes) -> None:
 
 
 def legend_below(ax: Axes, columns: int = 3) -> None:
-    """Put the legend under the axes, where it covers no data, in rows of `columns`."""
+    """Put the legend under the axes, in rows of `columns`, or of as many as the panel holds."""
     handles, labels = ax.get_legend_handles_labels()
-    if handles:
-        ax.legend(
-            handles,
-            labels,
-            loc="upper left",
-            bbox_to_anchor=(-0.13, -0.245),
-            ncols=min(columns, len(handles)),
-            columnspacing=1.1,
-            handlelength=2.1,
-            handletextpad=0.5,
-            borderaxespad=0,
-            borderpad=0,
-        )
+    if not handles:
+        return
+    handle, fitting = _handle_and_columns(labels, min(columns, len(handles)))
+    ax.legend(
+        handles,
+        labels,
+        loc="upper left",
+        bbox_to_anchor=(-0.13, -0.245),
+        ncols=fitting,
+        handlelength=handle,
+        **LEGEND_PADS,
+    )
+
+
+def _handle_and_columns(labels: list[str], columns: int) -> tuple[float, int]:
+    """Return how long a legend's handles are, and in how many columns it fits the panel.
+
+    Handles are long enough for dashes unless that alone makes the legend too wide.
+    """
+    widest = max(map(text_points, labels))
+    pads = LEGEND_PADS["handletextpad"] + LEGEND_PADS["columnspacing"]
+    fits = {
+        handle: int(LEGEND_WIDTH_POINTS // (widest + (handle + pads) * LEGEND_POINTS))
+        for handle in HANDLES
+    }
+    handle = next((one for one in HANDLES if fits[one] >= columns), HANDLES[-1])
+    return handle, max(min(columns, fits[handle]), 1)
+
+
+def text_points(text: str) -> float:
+    """Return how wide a legend's text is, in points."""
+    width, _, _ = text_to_path.get_text_width_height_descent(text, LEGEND_FONT, ismath=False)
+    return float(width)
 
 
 def label_ends(ax: Axes, *, x: float, ends: dict[str, float]) -> None:
