@@ -45,6 +45,7 @@ addEventListener("load", () => {
   found.closed = !document.getElementById("run").open;
   document.getElementById("theme").click();
   found.theme = document.documentElement.dataset.theme;
+  found.provenance = document.getElementById("provenance").textContent;
   found.overflow = document.documentElement.scrollWidth > innerWidth;
   found.faults = faults;
   const told = document.createElement("pre");
@@ -53,14 +54,26 @@ addEventListener("load", () => {
 });
 </script>"""
 
+SUMS = {"cpu_seconds": 12.5, "wall_seconds": 20.0, "n_tokens": 1500.0, "flops": 9e9}
+ROW = {"stage": "train", "n_artifacts": 2, "n_recorded": 2, **SUMS}
+ORIGIN = {"commit": "abc", "python": "3.11.9", "versions": "torch 2.0", "n_artifacts": 2}
+PROVENANCE = {
+    "origins": [ORIGIN | {"hardware": "a processor, 2 cores"}],
+    "stages": [ROW],
+    "total": ROW | {"stage": "all"},
+    "busy_seconds": 15.0,
+}
+
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("browser")
     html = (built(study(folder / "study"), folder / "out") / "index.html").read_text()
     driven = html.replace("<head>", "<head>" + WATCH).replace("</body>", DRIVE + "</body>")
-    (folder / "driven.html").write_text(driven)
-    return folder / "driven.html"
+    (folder / "report").mkdir()
+    (folder / "report" / "driven.html").write_text(driven)
+    (folder / "provenance.js").write_text(f"showProvenance({json.dumps(PROVENANCE)});")
+    return folder / "report" / "driven.html"
 
 
 @pytest.mark.slow
@@ -73,6 +86,8 @@ def test_the_page_sorts_filters_and_opens_a_run(page: Path, width: int, tmp_path
     assert found["status"].startswith(f"{len(found['filtered'])} of ")
     assert found["open"] and found["name"] == found["first"] and found["figures"] >= 2
     assert found["closed"] and found["theme"] == "dark"
+    assert "3.11.9" in found["provenance"] and "a processor, 2 cores" in found["provenance"]
+    assert "12.5 s of processors" in found["provenance"]
     assert not found["overflow"]
     assert found["faults"] == []
 

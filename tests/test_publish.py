@@ -43,6 +43,7 @@ def test_results_hold_page_figures_tables_and_headlines():
     publish.publish("k")
     assert shown() == [
         "cost.csv",
+        "provenance.js",
         "report/.key-k",
         "report/figures/a.svg",
         "report/fits/fits.json",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import shutil
 from pathlib import Path
+from typing import Any
 
-from palimpsest import store
+from palimpsest import provenance, store
 
 CAPTIONS = Path("workflow/report")
 READ_FROM = {"tables": ["*.csv"], "fits": ["fits.json", "*.csv"]}
@@ -36,7 +37,9 @@ def publish(key: str) -> None:
         target.rename(old)
     fresh.rename(target)
     shutil.rmtree(old, ignore_errors=True)
-    _write_costs()
+    records = [store.read_json(path) for path in sorted(store.RECORDS.glob("*/*.json"))]
+    _write_costs(records)
+    provenance.write(records)
 
 
 def shown(folder: Path) -> list[tuple[str, str, str, str]]:
@@ -57,9 +60,8 @@ def _caption(path: Path) -> Path:
     )
 
 
-def _write_costs() -> None:
+def _write_costs(records: list[dict[str, Any]]) -> None:
     """Write what each artifact cost, from this folder's records; it differs on every machine."""
-    records = [store.read_json(path) for path in sorted(store.RECORDS.glob("*/*.json"))]
     columns = sorted({name for record in records for name in record})
     temporary = store.RESULTS / ".cost.csv.new"
     with temporary.open("w", newline="", encoding="utf-8") as file:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from palimpsest import progress, publish, store
+from palimpsest import progress, provenance, publish, store
 from palimpsest.faults import Fault, of_system
 
 MFU = {"mfu_formula": "6 * non-embedding weights * tokens / (seconds * peak of dense bf16)"}
@@ -177,6 +177,7 @@ def _enter_record(
         "wall_seconds": time.time() - started[0],
         "cpu_seconds": time.process_time() - started[1],
         "estimated_seconds": member["cost_seconds"],
+        **provenance.here(),
         **(MFU if "mfu" in progress.notes() else {}),
         **{f"measured_{name}": amount for name, amount in progress.notes().items()},
     }

@@ -110,6 +110,7 @@ def render(title: str, *, frames: Frames, answered: list, advice: list, shown: l
         lost=theme.LOST,
         sizes=[(model, theme.size_colour(frames.sizes, model)) for model in frames.sizes],
         palette=svg.palette_css(),
+        seeds=sorted({int(seed) for seed in frames.runs.seed}),
         between=numbers.between,
         laws=list(frames.fits["fits"].values()),
         law_rows=law_rows(frames.fits),
