@@ -189,6 +189,63 @@ def test_removed_is_removed():
     assert not folder.exists()
 
 
+def test_what_a_killed_prune_left_goes_the_next_time():
+    """It was killed after one file, or after all files and before their folder."""
+    folder = park("a-1")
+    (folder / store.FILES).unlink()
+    assert found("b-2") == {".work/attic/fits/a-1": ""}
+    shutil.rmtree(folder / "deep")
+    assert found("b-2") == {".work/attic/fits/a-1": ""}
+    (folder / store.META).unlink()
+    assert found("b-2") == {".work/attic/fits/a-1": ""}
+
+
+def test_the_rest_of_an_artifact_stays_if_its_bytes_are_others():
+    folder = park("a-1")
+    (folder / store.FILES).unlink()
+    (folder / "deep" / "number").write_text("2")
+    assert found("b-2") == {".work/attic/fits/a-1": "DVC holds other bytes of it"}
+
+
+# A remote that does not answer
+
+
+def use_remote(url: str) -> None:
+    from dvc.repo import Repo
+
+    with Repo() as repo, repo.config.edit("local") as config:
+        config["remote"]["far"] = {"url": url}
+        config["core"]["remote"] = "far"
+
+
+@pytest.fixture(params=["s3://nobody/x", "file"])
+def unreachable(request) -> str:
+    """A remote whose plug-in is not installed, and one below what is no folder."""
+    Path("plain").write_text("")
+    url = str(Path("plain").resolve() / "store") if request.param == "file" else request.param
+    use_remote(url)
+    return url
+
+
+@pytest.mark.parametrize("keep_lists", [True, False])
+def test_prune_says_in_one_line_that_the_remote_does_not_answer(unreachable, keep_lists):
+    park("a-1")
+    empty_cache(keep_lists=keep_lists)
+    with pytest.raises(Fault) as told:
+        found("b-2")
+    assert str(told.value).startswith(f"DVC remote far ({unreachable}): ")
+    assert str(told.value).endswith("to do without: `dvc remote default --unset`")
+    assert "\n" not in str(told.value)
+
+
+def test_restore_says_in_one_line_that_the_remote_does_not_answer(unreachable):
+    files = Vault().named_by("HEAD")["fits", "a-1"][0]
+    shutil.rmtree("runs/fits/a-1")
+    empty_cache()
+    with pytest.raises(Fault, match=r"^DVC remote far \("):
+        take_back(Vault(), "fits", "a-1", files)
+
+
 # Restore
 
 

@@ -5,6 +5,7 @@ An artifact may be deleted here only if it can come back from there.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
 import subprocess
@@ -52,8 +53,9 @@ class Vault:
         """Return those contents that are neither in the cache nor on the remote."""
         asked = set(contents)
         missing = asked - set(self._cache.oids_exist(asked))
-        if missing and (remote := self.remote()):
-            missing -= set(remote.oids_exist(missing))
+        if missing:
+            with self._asking_the_remote():
+                missing -= set(remote.oids_exist(missing)) if (remote := self.remote()) else set()
         return missing
 
     def fetch(self, contents: Iterable[str]) -> None:
@@ -62,9 +64,12 @@ class Vault:
 
         asked = set(contents)
         missing = asked - set(self._cache.oids_exist(asked))
-        if missing and (remote := self.remote()):
-            hashes = {HashInfo("md5", content) for content in missing}
-            self._repo.cloud.pull(hashes, odb=remote)
+        if not missing:
+            return
+        with self._asking_the_remote():
+            if remote := self.remote():
+                hashes = {HashInfo("md5", content) for content in missing}
+                self._repo.cloud.pull(hashes, odb=remote)
 
     def copy(self, content: str, target: Path) -> None:
         """Write a content of the cache as a file of its own, sharing blocks where the disk can."""
@@ -84,6 +89,21 @@ class Vault:
             return self._repo.cloud.get_remote_odb()
         except NoRemoteError:
             return None
+
+    @contextlib.contextmanager
+    def _asking_the_remote(self) -> Iterator[None]:
+        """Turn whatever keeps the default remote from answering into one line."""
+        try:
+            yield
+        except Exception as error:  # each kind of remote raises what its own library raises
+            name = self._repo.config["core"].get("remote")
+            url = self._repo.config["remote"].get(name, {}).get("url", "no address")
+            said = " ".join(str(error).split())[:200] or type(error).__name__
+            raise Fault(
+                f"DVC remote {name} ({url}): {said}; mend it, or name another: "
+                "`dvc remote list`, `dvc remote default NAME`; to do without: "
+                "`dvc remote default --unset`"
+            ) from None
 
     @cached_property
     def _cache(self) -> Any:
