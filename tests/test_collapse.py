@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from palimpsest.core.collapse import judged, of_accuracy, of_perplexity, standard_error
+from palimpsest.core.tables.evals import Answers, eval_rows
 
 
 def right(n_right: int, n: int = 400) -> np.ndarray:
@@ -69,3 +70,18 @@ def test_verdicts(collapse: float, error: float, verdict: str) -> None:
 
 def test_the_error_of_one_value_is_unknown() -> None:
     assert np.isnan(standard_error(np.array([1.0])))
+
+
+def test_an_accuracy_behind_a_filter_collapses_as_one_and_an_unknown_metric_does_not() -> None:
+    names = ["exact_match,strict-match", "word_perplexity"]
+    asked = {"value": 0.0, "stderr": 0.0, "chance": 0.0, "n_items": 400}
+    rows = [{"task": "t", "metric": name} | asked for name in names]
+
+    def answered(n_right: int) -> Answers:
+        items = {("t", names[0]): right(n_right), ("t", names[1]): np.empty(0)}
+        return Answers({("t", row["metric"]): row for row in rows}, items)
+
+    found = {row["metric"]: row for row in eval_rows({}, answered(200), answered(100))}
+    assert found[names[0]]["collapse"] == pytest.approx(0.5)
+    assert found[names[0]]["verdict"] == "collapsed"
+    assert found[names[1]]["verdict"] == "undefined"

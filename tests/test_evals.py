@@ -46,6 +46,43 @@ metric_list:
     higher_is_better: false
   - metric: acc
 """
+# Written by the model, read by two filters; the metric is asked of each.
+WRITTEN = """\
+task: written
+dataset_path: json
+dataset_kwargs:
+  data_files:
+    test: {folder}/endings.jsonl
+output_type: generate_until
+test_split: test
+doc_to_text: "{{{{text}}}}"
+doc_to_target: "a"
+generation_kwargs: {{until: ["\\n"], max_gen_toks: 3, do_sample: false}}
+filter_list:
+  - name: strict-match
+    filter: [{{function: regex, regex_pattern: "^(.)"}}, {{function: take_first}}]
+  - name: flexible
+    filter: [{{function: regex, regex_pattern: "(a|e|o)"}}, {{function: take_first}}]
+metric_list:
+  - metric: exact_match
+    aggregation: mean
+    higher_is_better: true
+"""
+# Items are (log-likelihood, words), which are no numbers.
+ROLLING = """\
+task: rolling
+dataset_path: json
+dataset_kwargs:
+  data_files:
+    test: {folder}/endings.jsonl
+output_type: loglikelihood_rolling
+test_split: test
+doc_to_text: ""
+doc_to_target: "{{{{text}}}}"
+metric_list:
+  - metric: word_perplexity
+  - metric: bits_per_byte
+"""
 LETTERS = list("abcdefgh")
 WORDS = ["a cat", "sat", "on the", "mat and", "ran", "off to", "bed", "early"]
 
@@ -60,6 +97,8 @@ def task_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         label = int(random.integers(4))
         choices.append({"query": words[0], "choices": [w + " x" for w in words], "label": label})
         endings.append({"text": f"{words[0]} {random.choice(LETTERS)}"})
+    (folder / "written.yaml").write_text(WRITTEN.format(folder=folder))
+    (folder / "rolling.yaml").write_text(ROLLING.format(folder=folder))
     for name, template, docs in (("choices", CHOICES, choices), ("endings", ENDINGS, endings)):
         (folder / f"{name}.yaml").write_text(template.format(folder=folder))
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(doc) + "\n" for doc in docs))
@@ -84,16 +123,18 @@ def build(weights: Path, task_dir: Path, out: Path, **changed: object) -> pd.Dat
     return pd.read_parquet(out / "results.parquet").set_index(["task", "metric"])
 
 
-def lm_evals_own(folder: Path, task_dir: Path) -> dict[str, dict[str, float]]:
+def lm_evals_own(
+    folder: Path, task_dir: Path, *tasks: str, bootstrap_iters: int = 2000
+) -> dict[str, dict[str, float]]:
     answer = simple_evaluate(
         model="hf",
         model_args={"pretrained": str(folder), "dtype": "float32"},
-        tasks=["choices", "endings"],
+        tasks=list(tasks or ("choices", "endings")),
         task_manager=TaskManager(include_defaults=False, include_path=str(task_dir)),
         batch_size=8,
         limit=20,
         device="cpu",
-        bootstrap_iters=2000,
+        bootstrap_iters=bootstrap_iters,
     )
     assert answer is not None
     return answer["results"]
@@ -123,6 +164,37 @@ def test_items_add_up_to_the_results(weights: Path, task_dir: Path, tmp_path: Pa
     assert results.chance["choices", "acc"] == 0.25
     assert results.chance["endings", "acc"] == 0
     assert np.isnan(results.chance["endings", "perplexity"])
+
+
+def test_metrics_behind_filters_are_taken_as_the_task_reports_them(
+    weights: Path, task_dir: Path, tmp_path: Path
+) -> None:
+    ours = build(weights, task_dir, tmp_path / "out", tasks=["written"])
+    theirs = lm_evals_own(weights / "step-2", task_dir, "written", bootstrap_iters=0)["written"]
+    names = ["exact_match,flexible", "exact_match,strict-match"]
+    assert [metric for _, metric in ours.index] == names
+    items = pd.read_parquet(tmp_path / "out" / "items.parquet")
+    for name in names:
+        row = ours.loc["written", name]
+        scores = items[items.metric == name]
+        assert scores.item.tolist() == list(range(20))
+        assert row.value == theirs[name] == scores.value.mean()
+        assert (row.n_items, row.chance) == (20, 0)
+        assert row.stderr == pytest.approx(scores.value.sem())
+
+
+def test_metrics_whose_items_are_no_numbers_have_a_value_and_no_error(
+    weights: Path, task_dir: Path, tmp_path: Path
+) -> None:
+    ours = build(weights, task_dir, tmp_path / "out", tasks=["rolling", "endings"])
+    theirs = lm_evals_own(weights / "step-2", task_dir, "rolling", bootstrap_iters=0)["rolling"]
+    for name in ("word_perplexity", "bits_per_byte"):
+        row = ours.loc["rolling", name]
+        assert row.value == theirs[f"{name},none"]
+        assert row.n_items == 20
+        assert np.isnan([row.stderr, row.chance]).all()
+    items = pd.read_parquet(tmp_path / "out" / "items.parquet")
+    assert set(items.task) == {"endings"}
 
 
 def test_a_second_build_writes_the_same_bytes(

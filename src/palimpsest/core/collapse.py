@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 Items = NDArray[np.float64]
 
-TOLERANCES = {"perplexity": 0.05, "acc": 0.10, "acc_norm": 0.10}
+TOLERANCES = {"perplexity": 0.05, "acc": 0.10, "acc_norm": 0.10, "exact_match": 0.10}
 NORMAL_97_5 = 1.959963984540054
 ERRORS_ABOVE_CHANCE = 4  # an accuracy nearer to chance than this has nothing to lose
 

@@ -74,7 +74,7 @@ def base_head(name: str, entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _collapse(key: tuple[str, str], base: Answers, now: Answers, *, chance: float) -> Collapse:
-    task, metric = key
+    task, metric = key[0], key[1].partition(",")[0]  # a filter may follow
     if metric not in TOLERANCES:
         return undefined(float("nan"))
     before, after, tolerance = base.items[key], now.items[key], TOLERANCES[metric]
