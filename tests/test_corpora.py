@@ -89,7 +89,7 @@ def test_each_side_of_the_sessions_needs_an_episode(tmp_path: Path, n_held_out: 
         ('{"body": "a", "meta": {}}', ":2: the record has no 'text'"),
         ('{"text": 7, "meta": {"pile_set_name": "x"}}', ":2: wrong record: expected text, found 7"),
         ('{"text": " ", "meta": {"pile_set_name": "x"}}', ":2: wrong record: expected text"),
-        ("[1, 2]", ":2: wrong record"),
+        ("[1, 2]", ":2: expected an object"),
     ],
 )
 def test_a_wrong_line_is_named(tmp_path: Path, line: str, complaint: str) -> None:

@@ -103,6 +103,30 @@ def test_crd3_is_fetched_as_an_archive(tmp_path: Path, monkeypatch: pytest.Monke
         built(tmp_path / "gone", **spec | {"archive": gone})
 
 
+def test_files_of_one_name_in_two_folders_of_an_archive_are_both_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    with zipfile.ZipFile(tmp_path / "commit.zip", "w") as file:
+        for part in ("a", "b"):
+            file.writestr(f"texts-01/story/{part}/chapter.txt", f"chapter of {part}")
+    archive = {"url": (tmp_path / "commit.zip").as_uri(), "folder": "story"}
+    spec = {"kind": "sessions", "archive": archive, "held_out_episodes": 1}
+    train, held_out = built(tmp_path / "out", **spec)
+    assert [*train["text"], *held_out["text"]] == ["chapter of a", "chapter of b"]
+
+
+def test_an_archive_that_would_write_outside_its_folder_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    with zipfile.ZipFile(tmp_path / "commit.zip", "w") as file:
+        file.writestr("texts-01/story/../../../far.txt", "far")
+    archive = {"url": (tmp_path / "commit.zip").as_uri(), "folder": "story"}
+    with pytest.raises(Fault, match=r"story/\.\./\.\./\.\./far\.txt, in the archive, leads out"):
+        built(tmp_path / "out", kind="sessions", archive=archive, held_out_episodes=1)
+
+
 def test_an_archive_is_not_fetched_offline(tmp_path: Path, cache: Path) -> None:
     spec = {"kind": "sessions", "archive": archived(tmp_path), "held_out_episodes": 1}
     with pytest.raises(Fault, match="run this stage with HF_HUB_OFFLINE=0"):
@@ -181,6 +205,16 @@ def test_the_first_documents_are_held_out_and_do_not_come_again(tmp_path: Path) 
     assert held_out["text"].tolist() == ["text 0", "text 1"]
     assert train["text"].tolist() == ["text 2", "text 3", "text 4"]
     assert train["domain"].tolist() == ["set 0", "set 1", "set 0"]
+
+
+@pytest.mark.parametrize("line", ["[1, 2]", '"text"', "null", "7"])
+def test_a_line_that_is_no_object_is_named(tmp_path: Path, line: str) -> None:
+    file = lines(tmp_path / "p.jsonl", pile(3))
+    file.write_text(file.read_text() + line + "\n")
+    spec = {"kind": "documents", "path": str(file), "held_out_documents": 1}
+    with pytest.raises(Fault) as told:
+        built(tmp_path / "out", **spec)
+    assert str(told.value).startswith(f"{file}:4: expected an object")
 
 
 @pytest.mark.parametrize("form", ["jsonl", "parquet"])

@@ -77,7 +77,7 @@ def commit_of(repo: str, revision: str, *, kind: str) -> str:
 
 
 def fetch_archive(archive: dict[str, str], out: Path) -> None:
-    """Write the files of one folder of a zip archive; `archive`: url, and folder inside it.
+    """Write one folder of a zip archive with all below it; `archive`: url, and folder inside it.
 
     The first part of each path, which GitHub names by the commit, is left out.
     """
@@ -88,11 +88,7 @@ def fetch_archive(archive: dict[str, str], out: Path) -> None:
         with tempfile.TemporaryFile() as file:
             with urllib.request.urlopen(url, timeout=60) as answer:
                 shutil.copyfileobj(answer, file)
-            members = zipfile.ZipFile(file)
-            for name in members.namelist():
-                inside = name.partition("/")[2]
-                if inside.startswith(folder) and not name.endswith("/"):
-                    (out / Path(inside).name).write_bytes(members.read(name))
+            _unpack(zipfile.ZipFile(file), folder, out)
     except (OSError, zipfile.BadZipFile) as error:
         raise Fault(
             f"{url}: cannot be fetched ({error}); fetch and unpack it elsewhere, put its folder "
@@ -100,6 +96,18 @@ def fetch_archive(archive: dict[str, str], out: Path) -> None:
         ) from None
     if not any(out.iterdir()):
         raise Fault(f"{url}: holds no folder {folder}")
+
+
+def _unpack(archive: zipfile.ZipFile, folder: str, out: Path) -> None:
+    for name in archive.namelist():
+        inside = name.partition("/")[2]
+        if not inside.startswith(folder) or name.endswith("/"):
+            continue
+        target = out / inside.removeprefix(folder)
+        if ".." in target.parts:
+            raise Fault(f"{name}, in the archive, leads out of its folder")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(archive.read(name))
 
 
 def offline() -> bool:

@@ -86,13 +86,19 @@ def lines_of(path: Path) -> Iterator[tuple[str, Record]]:
             for line in lines:
                 number += 1
                 if line.strip():
-                    yield f"{path}:{number}", json.loads(line)
+                    yield f"{path}:{number}", _object(json.loads(line), f"{path}:{number}")
     except FileNotFoundError:
         raise Fault(f"{path}: no such file; see data/README.md for what ships with it") from None
     except json.JSONDecodeError as error:
         raise Fault(f"{path}:{number}: not JSON: {error.msg} at column {error.colno}") from None
     except (EOFError, OSError, UnicodeDecodeError, lzma.LZMAError) as error:
         raise Fault(f"{path}: cannot be read after line {number}: {error}") from None
+
+
+def _object(content: Any, place: str) -> Record:
+    if not isinstance(content, dict):
+        raise Fault(f"{place}: expected an object {{…}} on each line, found {content!r:.40}")
+    return content
 
 
 def open_text(path: Path) -> TextIO:
