@@ -26,8 +26,8 @@ $(READY): requirements.lock pyproject.toml
 run: $(READY)  ## build the study that params.yaml asks for and record it in DVC
 	@$(BIN)/palimpsest run
 
-test: $(READY)  ## units and the smoke study, at most 10 minutes
-	$(BIN)/python -m pytest -m "not slow and not modes and not slurm"
+test: $(READY)  ## units and the smoke study, at most 10 minutes, in two processes
+	$(BIN)/python -m pytest -n 2 -m "not slow and not modes and not slurm"
 
 test-modes: $(READY)  ## one tiny run of every mode, at most 4 minutes
 	$(BIN)/python -m pytest -m modes

@@ -1,10 +1,14 @@
 """Fixtures that several test files share: a folder to plan in, and the smoke study, built once."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the processes of pytest-xdist share the cores
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
@@ -37,8 +41,23 @@ def source(project):
 
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory) -> Project:
-    """The smoke study in a clone, built by snakemake and recorded in DVC. Not to be changed."""
-    built = checked_out(ROOT, tmp_path_factory.mktemp("smoke") / "built")
+    """The smoke study in a clone, built by snakemake and recorded in DVC. Not to be changed.
+
+    The first process that asks builds it for all.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    where = shared / "smoke.path"
+    with FileLock(shared / "smoke.lock"):
+        if not where.exists():
+            built = _built_smoke(tmp_path_factory.mktemp("smoke") / "built")
+            where.write_text(str(built.folder), "utf-8")
+    return Project(Path(where.read_text("utf-8")))
+
+
+def _built_smoke(folder: Path) -> Project:
+    built = checked_out(ROOT, folder)
     built.use("studies/smoke.yaml")
     built.commit("The smoke study")
     built.run("palimpsest", "run")
