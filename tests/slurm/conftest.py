@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from cluster import CannotStart, Cluster
-from project import Project, copied
+from project import Project
 
 from palimpsest.site import PROFILE
 
@@ -35,8 +35,8 @@ def cluster():
     shutil.rmtree(folder)
 
 
-def use_the_test_site(study: Project, *, batches: int = 4) -> None:
-    """Send every model to the GPU node, so many runs to a process."""
+def use_the_test_site(study: Project, *, batches: int = 5) -> None:
+    """Send every model to the GPU node, so many runs to a process: three training jobs."""
     file = f"{PROFILE}/config.yaml"
     small = "    - {up_to: 2.0e+7, partition: cpu, cpus: 1}\n"
     study.edit(file, small, "")
@@ -51,17 +51,6 @@ def unbuilt(cluster, smoke, tmp_path_factory) -> Project:
     smoke.run("git", "clone", "--quiet", str(smoke.folder), str(study.folder))
     (study.folder / ".work").mkdir()
     use_the_test_site(study)
-    return study
-
-
-@pytest.fixture(scope="session")
-def untrained(cluster, smoke, tmp_path_factory) -> Project:
-    """The smoke study with texts, bases and probes built, at the test site."""
-    study = copied(smoke, tmp_path_factory.mktemp("untrained") / "study")
-    for stage in ("train", "recall", "evals", "tables", "fits", "report"):
-        study.run("rm", "-r", f"runs/{stage}")
-    study.run("rm", "-r", "results", ".work/done")
-    use_the_test_site(study, batches=6)  # three training jobs for two GPUs
     return study
 
 
