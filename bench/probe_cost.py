@@ -28,6 +28,7 @@ from tools.artifacts import BENCH
 from tools.chunks import setting_of
 from torch.nn.functional import cross_entropy
 
+from palimpsest.core.flat import slope
 from palimpsest.core.landscape import Line
 from palimpsest.core.losses import batch_gradient
 from palimpsest.core.models import load_causal_lm
@@ -106,13 +107,14 @@ def probe(trainee, packed) -> Probed:
     trainee.update.load({name: 0 * value for name, value in trainee.update.state().items()})
     began = time.perf_counter()
     gradient = batch_gradient(trainee.model, trainee.flat, new=packed, replay=[])
+    u = trainee.update.direction()
     line = Line(
         trainee.model,
         trainee.flat,
-        trainee.update.direction(),
+        u,
         packed,
-        loss_nats=gradient.loss_new_nats,
-        gradient=gradient.new_gradient,
+        loss_nats=float(gradient.loss_new_nats),
+        slope=float(slope(gradient.new_gradient, u)),
         highest_rate=HIGHEST,
     )
     found = {f"{share:g}": line.target(share) for share in DECREASES}

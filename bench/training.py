@@ -15,6 +15,7 @@ import torch
 from transformers import Trainer, TrainingArguments
 
 from palimpsest.core.course import Course, Progress, Trainee
+from palimpsest.core.landscape import Line
 from palimpsest.core.loop import train
 from palimpsest.core.models import new_neox, save_causal_lm
 from palimpsest.core.policies import fixed
@@ -59,8 +60,10 @@ def main() -> None:
             rates["Trainer"].append(trainers(shape, rows))
         mine, theirs = (statistics.median(found) for found in rates.values())
         print(f"{name}: {mine:,.0f} tokens/s, Trainer {theirs:,.0f}, ratio {mine / theirs:.2f}")
-    with tempfile.TemporaryDirectory() as folder:
-        print(f"a phase of one step, from call to files: {phase_seconds(Path(folder)):.2f} s")
+    for name, shape in SIZES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            seconds = phase_seconds(shape, Path(folder))
+        print(f"{name}: a phase of one step, from call to files: {seconds:.2f} s")
 
 
 def model_of(shape: dict) -> torch.nn.Module:
@@ -76,7 +79,7 @@ def random_rows() -> list[Row]:
 
 
 def ours(shape: dict, rows: list[Row]) -> float:
-    """Return our tokens per second, with drift and log as in every phase."""
+    """Return our tokens per second, with slope, drift, stop rules and log as in every phase."""
     trainee = Trainee(model_of(shape), OPTIMIZER)
     batches = [Batch(tuple(rows[at : at + N_ROWS]), ()) for at in range(0, len(rows), N_ROWS)]
     course = Course(
@@ -84,7 +87,8 @@ def ours(shape: dict, rows: list[Row]) -> float:
         n_steps=N_STEPS,
         policy=fixed.rate,
         policy_params=fixed.Params(kind="fixed", learning_rate=RATE),
-        stops=Settings(diverged_patience=None),
+        stops=Settings(),
+        line=Line,
         reference=trainee.flat.weights.clone(),
     )
     began = time.perf_counter()
@@ -116,10 +120,10 @@ def trainers(shape: dict, rows: list[Row]) -> float:
     return N_STEPS * N_ROWS * N_TARGETS / float(said["train_runtime"])
 
 
-def phase_seconds(folder: Path) -> float:
-    """Return the seconds of a phase of one step of the largest size, imports left out."""
+def phase_seconds(shape: dict, folder: Path) -> float:
+    """Return the seconds of a phase of one step, its files included and imports left out."""
     base, out = folder / "base", folder / "out"
-    save_causal_lm(model_of(SIZES["neox-793k"]), base / "step-00000001", folder)
+    save_causal_lm(model_of(shape), base / "step-00000001", folder)
     listed = {"checkpoints": [{"step": 1, "folder": "step-00000001"}], "final": "step-00000001"}
     (base / "base.json").write_text(json.dumps(listed))
     inputs = {"before": base, "base": base}

@@ -26,16 +26,21 @@ def inputs(*, bias: bool) -> tuple[torch.Tensor, torch.nn.Linear, torch.Tensor]:
 def test_losses_and_gradients_are_torchs_own(bias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ours.LOGITS_AT_A_TIME, "cpu", 40 * 8)  # eight positions at a time
     hidden, head, targets = inputs(bias=bias)
-    weights = torch.linspace(0.1, 2, 50)
     leaves = [hidden.requires_grad_(), *head.parameters()]
-    nats = ours.target_nats(hidden, head, targets)
-    gradients = torch.autograd.grad(weights @ nats, leaves)
     theirs = cross_entropy(head(hidden), targets, ignore_index=-100, reduction="none")
-    torch.testing.assert_close(nats, theirs, rtol=1e-6, atol=1e-6)
-    for mine, expected in zip(
-        gradients, torch.autograd.grad(weights @ theirs, leaves), strict=True
-    ):
-        torch.testing.assert_close(mine, expected, rtol=1e-5, atol=1e-5)
+    expected = torch.autograd.grad(0.3 * theirs.sum(), leaves)
+    for _ in range(2):  # the second adds to what is there
+        nats, by_hidden = ours.sum_backward(hidden.detach(), head, targets, scale=0.3)
+    torch.testing.assert_close(nats, theirs.detach(), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(by_hidden, expected[0], rtol=1e-5, atol=1e-5)
+    for parameter, gradient in zip(head.parameters(), expected[1:], strict=True):
+        torch.testing.assert_close(parameter.grad, 2 * gradient, rtol=1e-5, atol=1e-5)
+
+
+def test_training_and_measuring_see_the_same_bits() -> None:
+    hidden, head, targets = inputs(bias=True)
+    nats, _ = ours.sum_backward(hidden, head, targets, scale=1.0)
+    assert torch.equal(nats, ours.target_nats(hidden, head, targets))
 
 
 def test_logits_beyond_the_range_of_exp_keep_their_loss() -> None:

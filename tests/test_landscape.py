@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from palimpsest.core.flat import FlatWeights
+from palimpsest.core.flat import FlatWeights, slope
 from palimpsest.core.landscape import Line, losses_at
 from palimpsest.core.losses import batch_gradient, mean_loss, pack
 from palimpsest.core.models import new_neox
@@ -54,9 +54,13 @@ def line_of(model, flat, update, *, seed=50, replay=None):
     new = packed(seed)
     gradient = batch_gradient(model, flat, new=new, replay=packed(replay) if replay else [])
     u = update.direction()
-    return Line(
-        model, flat, u, new, loss_nats=gradient.loss_new_nats, gradient=gradient.new_gradient
-    )
+    return line_along(model, flat, u, new, gradient)
+
+
+def line_along(model, flat, u, rows, gradient):
+    loss_nats = float(gradient.loss_new_nats)
+    along = float(slope(gradient.new_gradient, u))
+    return Line(model, flat, u, rows, loss_nats=loss_nats, slope=along)
 
 
 def torch_step(model, update, settings, learning_rate):
@@ -100,9 +104,7 @@ def test_the_line_equals_a_real_torch_step_and_a_forward_pass(model, settings, n
     gradient = batch_gradient(model, flat, new=new, replay=replay)
     before = copy.deepcopy(update)
     u = update.direction()
-    line = Line(
-        model, flat, u, new, loss_nats=gradient.loss_new_nats, gradient=gradient.new_gradient
-    )
+    line = line_along(model, flat, u, new, gradient)
     for rate in GRID:
         theirs = copy.deepcopy(model)
         torch_step(theirs, before, settings, float(rate))
@@ -228,9 +230,7 @@ def quadratic_line(model):
     new = pack(rows, max_tokens=9, device=CPU)
     gradient = batch_gradient(model, flat, new=new, replay=[])
     u = Update(flat, {**SGD, "beta1": 0.0, "weight_decay": 0.0, "clip_norm": None}).direction()
-    line = Line(
-        model, flat, u, new, loss_nats=gradient.loss_new_nats, gradient=gradient.new_gradient
-    )
+    line = line_along(model, flat, u, new, gradient)
     return flat, line
 
 
@@ -273,9 +273,7 @@ def test_a_target_in_closed_form_through_torch():
     )
     gradient = batch_gradient(model, flat, new=rows, replay=[])
     u = torch.tensor([-1.0], dtype=torch.float64)
-    line = Line(
-        model, flat, u, rows, loss_nats=gradient.loss_new_nats, gradient=gradient.new_gradient
-    )
+    line = line_along(model, flat, u, rows, gradient)
     loss = math.log1p(math.e)
     assert line.loss_nats == pytest.approx(loss, rel=1e-12)
     assert line.slope == pytest.approx(-math.e / (1 + math.e), rel=1e-12)

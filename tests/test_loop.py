@@ -1,4 +1,5 @@
 import math
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from training_inputs import OPTIMIZER, VOCAB, walk
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 
-from palimpsest.core import loop
+from palimpsest.core import landscape, loop
 from palimpsest.core.course import LOG_COLUMNS, Course, Progress, Trainee
 from palimpsest.core.landscape import Line
 from palimpsest.core.loop import train
@@ -124,9 +125,10 @@ def test_bf16_is_for_matrix_products_of_training_alone() -> None:
     trainee.bf16 = True
     lines: list[float] = []
 
-    def line(*args: Any, loss_nats: float, **more: Any) -> Line:
-        lines.append(loss_nats)
-        return Line(*args, loss_nats=loss_nats, **more)
+    def line(*args: Any, **known: Any) -> Line:
+        found = Line(*args, **known)
+        lines.append(found.loss_nats)
+        return found
 
     train(trainee, course(batch, 2, line=line), progress, after_step=lambda: None)
     _, plain = run(n_steps=2)
@@ -249,6 +251,50 @@ def test_pure_replay_logs_no_new_loss() -> None:
     assert all(math.isnan(entry["loss_new_nats"]) for entry in progress.log)
     assert all(entry["loss_replay_nats"] > 0 for entry in progress.log)
     assert progress.n_new_tokens == 0
+
+
+def test_the_host_waits_for_the_device_once_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three micro-batches a step, one of replay; what the last step leaves is read at the end."""
+    waits = count_waits(monkeypatch)
+    _, progress = run(n_steps=20, max_tokens=16)
+    assert waits == ["tolist"] * (20 + 1)
+    assert all(isinstance(value, float | int) for entry in progress.log for value in entry.values())
+    assert progress.log[-1]["update_norm"] > 0
+
+
+def test_a_loss_before_the_step_is_measured_anew_only_where_somebody_looks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In bfloat16 the training's loss is no point of the line; a fixed rate never asks for one."""
+    measured: list[float] = []
+    real = landscape.mean_loss
+    monkeypatch.setattr(landscape, "mean_loss", lambda *args: measured.append(1) or real(*args))
+    trainee = Trainee(small_model(), OPTIMIZER)
+    trainee.bf16 = True
+    train(trainee, course(batch, 3), Progress(), after_step=lambda: None)
+    assert not measured
+    train(trainee, course(batch, 3, measure_decrease=True), Progress(), after_step=lambda: None)
+    assert len(measured) == 2 * 3
+
+
+def count_waits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Note each call of the program's own that makes the host wait for an accelerator."""
+    waits: list[str] = []
+
+    def noting(name: str) -> Callable[..., Any]:
+        real = getattr(torch.Tensor, name)
+
+        def method(self: torch.Tensor, *args: Any, **more: Any) -> Any:
+            if "/palimpsest/" in sys._getframe(1).f_code.co_filename:
+                waits.append(name)
+            return real(self, *args, **more)
+
+        return method
+
+    names = ("item", "tolist", "cpu", "numpy", "nonzero", "__float__", "__int__", "__bool__")
+    for name in (*names, "__index__", "__array__", "is_nonzero", "masked_select", "unique"):
+        monkeypatch.setattr(torch.Tensor, name, noting(name))
+    return waits
 
 
 class Recorder(Trainer):

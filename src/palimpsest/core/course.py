@@ -5,7 +5,7 @@ Kept apart from the loop so that a training can be saved and resumed without it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +105,8 @@ class Progress:
     """All that changes along a stretch besides weights and moments; plain JSON.
 
     n_steps counts the stretch's updates; first_step, tokens and rates count from the run's start.
+    What is measured after an update stays on the device, as a tensor in the newest row of the log,
+    until the next update's `read`.
     step_seconds is kept apart from the log, whose bytes are the same on every machine.
     """
 
@@ -117,7 +119,7 @@ class Progress:
     stop_reason: StopReason | None = None
     policy: dict[str, Any] = field(default_factory=dict)
     stops: dict[str, Any] = field(default_factory=dict)
-    log: list[dict[str, float]] = field(default_factory=list)
+    log: list[dict[str, Any]] = field(default_factory=list)
     live: list[dict[str, Any]] = field(default_factory=list)
     step_seconds: list[float] = field(default_factory=list)
 
@@ -126,9 +128,19 @@ class Progress:
         """Updates since the run's start."""
         return self.first_step + self.n_steps
 
+    def read(self, measured: Mapping[str, Tensor]) -> dict[str, float]:
+        """Return numbers on the device as plain ones, those in the newest log row too: one wait."""
+        newest = self.log[-1] if self.log else {}
+        waiting = {name: value for name, value in newest.items() if isinstance(value, Tensor)}
+        tensors = [value.double() for value in (*waiting.values(), *measured.values())]
+        numbers = torch.stack(tensors).tolist() if tensors else []
+        newest.update(zip(waiting, numbers, strict=False))
+        return dict(zip(measured, numbers[len(waiting) :], strict=True))
+
 
 def state(trainee: Trainee, progress: Progress) -> dict[str, Any]:
     """Return all that `restore` needs to go on bit-exactly."""
+    progress.read({})
     return {
         "weights": trainee.flat.weights,
         "optimizer": trainee.update.state(),

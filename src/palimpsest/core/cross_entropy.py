@@ -1,7 +1,8 @@
 """Hidden states and an output head → −ln p of each target, without the logits of a whole batch.
 
 The head is applied to a few positions at a time, whose logits stay in the cache: for a small model
-on a CPU that halves what logits first and losses then cost. Backward computes them once more.
+on a CPU that halves what logits first and losses then cost. Where gradients are asked for they are
+taken from the same logits at once, so that nothing is computed twice and nothing is kept.
 
 Shapes: N positions, C of them at a time, H hidden, V vocabulary.
 """
@@ -25,10 +26,36 @@ _heads: WeakKeyDictionary[nn.Module, nn.Linear | None] = WeakKeyDictionary()
 def target_nats(hidden_NH: Tensor, head: nn.Linear, targets_N: Tensor) -> Tensor:
     """Return −ln p of each target under the softmax of the head's logits; 0 for negative targets.
 
-    Differentiable in the hidden states and in the head's parameters.
+    Not differentiable.
     """
-    nats_N: Tensor = _TargetNats.apply(hidden_NH, head.weight, head.bias, targets_N)
-    return nats_N
+    nats_N, some_N = hidden_NH.new_empty(len(targets_N)), targets_N.clamp(min=0)
+    with torch.no_grad():
+        for part, log_p_CV in _log_probabilities(hidden_NH, head):
+            nats_N[part] = log_p_CV.gather(1, some_N[part, None])[:, 0]
+    return nats_N.neg_().masked_fill_(targets_N < 0, 0.0)
+
+
+def sum_backward(
+    hidden_NH: Tensor, head: nn.Linear, targets_N: Tensor, *, scale: float
+) -> tuple[Tensor, Tensor]:
+    """Return what `target_nats` does, and ∇(scale · their sum) by the hidden states.
+
+    The gradient by the head's parameters is added to their `grad`. Per logit it is softmax − 1 at
+    the target, softmax elsewhere.
+    """
+    nats_N, some_N = hidden_NH.new_empty(len(targets_N)), targets_N.clamp(min=0)
+    weights_N = (targets_N >= 0).to(hidden_NH.dtype).mul_(scale)
+    gradient_NH = torch.empty_like(hidden_NH)
+    with torch.no_grad():
+        for part, log_p_CV in _log_probabilities(hidden_NH, head):
+            nats_N[part] = log_p_CV.gather(1, some_N[part, None])[:, 0]
+            d_CV = log_p_CV.exp_().mul_(weights_N[part, None])
+            d_CV.scatter_add_(1, some_N[part, None], -weights_N[part, None])
+            torch.mm(d_CV, head.weight, out=gradient_NH[part])
+            _grad(head.weight).addmm_(d_CV.T, hidden_NH[part])
+            if head.bias is not None:
+                _grad(head.bias).add_(d_CV.sum(0))
+    return nats_N.neg_().masked_fill_(targets_N < 0, 0.0), gradient_NH
 
 
 def linear_head(model: nn.Module) -> nn.Linear | None:
@@ -63,39 +90,21 @@ def _find_head(model: Any) -> nn.Linear | None:
     return head if plain and torch.equal(seen["logits"].float(), seen["returned"].float()) else None
 
 
-class _TargetNats(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, h_NH: Tensor, w_VH: Tensor, bias_V: Tensor | None, y_N: Tensor) -> Tensor:
-        ctx.save_for_backward(h_NH, w_VH, bias_V, y_N)
-        nats_N, some_N = h_NH.new_empty(len(y_N)), y_N.clamp(min=0)
-        for part, logits_CV in _logits(h_NH, w_VH, bias_V):
-            log_p_CV = torch.log_softmax(logits_CV, dim=1)
-            nats_N[part] = -log_p_CV.gather(1, some_N[part, None])[:, 0]
-        return nats_N.masked_fill_(y_N < 0, 0.0)
-
-    @staticmethod
-    def backward(ctx: Any, g_N: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None]:
-        """Return the gradients by hidden states, weight and bias: softmax − one-hot times g."""
-        h_NH, w_VH, bias_V, y_N = ctx.saved_tensors
-        some_N, g_N = y_N.clamp(min=0), g_N.masked_fill(y_N < 0, 0.0)
-        dh_NH, dw_VH = torch.empty_like(h_NH), torch.zeros_like(w_VH)
-        db_V = None if bias_V is None else torch.zeros_like(bias_V)
-        for part, logits_CV in _logits(h_NH, w_VH, bias_V):
-            d_CV = torch.softmax(logits_CV, dim=1).mul_(g_N[part, None])
-            d_CV.scatter_add_(1, some_N[part, None], -g_N[part, None])
-            torch.mm(d_CV, w_VH, out=dh_NH[part])
-            dw_VH.addmm_(d_CV.T, h_NH[part])
-            if db_V is not None:
-                db_V += d_CV.sum(0)
-        return dh_NH, dw_VH, db_V, None
-
-
-def _logits(h_NH: Tensor, w_VH: Tensor, bias_V: Tensor | None) -> Iterator[tuple[slice, Tensor]]:
-    """Yield positions and their logits, all in one buffer, which the caller may overwrite."""
-    n_at_a_time = max(1, LOGITS_AT_A_TIME[h_NH.device.type] // len(w_VH))
-    buffer_CV = h_NH.new_empty(min(n_at_a_time, len(h_NH)), len(w_VH))
+def _log_probabilities(h_NH: Tensor, head: nn.Linear) -> Iterator[tuple[slice, Tensor]]:
+    """Yield positions and ln p of all words there, in one buffer that the caller may overwrite."""
+    n_at_a_time = max(1, LOGITS_AT_A_TIME[h_NH.device.type] // len(head.weight))
+    buffers_2CV = h_NH.new_empty(2, min(n_at_a_time, len(h_NH)), len(head.weight))
     for start in range(0, len(h_NH), n_at_a_time):
         part = slice(start, min(start + n_at_a_time, len(h_NH)))
-        logits_CV = buffer_CV[: part.stop - part.start]
-        torch.mm(h_NH[part], w_VH.T, out=logits_CV)
-        yield part, logits_CV if bias_V is None else logits_CV.add_(bias_V)
+        logits_CV, log_p_CV = buffers_2CV[:, : part.stop - part.start]
+        torch.mm(h_NH[part], head.weight.T, out=logits_CV)
+        if head.bias is not None:
+            logits_CV.add_(head.bias)
+        yield part, torch.log_softmax(logits_CV, dim=1, out=log_p_CV)
+
+
+def _grad(parameter: Tensor) -> Tensor:
+    """Return the parameter's gradient, zeros where it has none yet."""
+    if parameter.grad is None:
+        parameter.grad = torch.zeros_like(parameter)
+    return parameter.grad

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 from torch import Tensor, nn
 
@@ -14,14 +15,12 @@ from palimpsest.core.search import Found
 
 HIGHEST_RATE = 1e3  # above the edge of AdamW (1e-2) and of SGD (3); the stage gives its own range
 
-DOT_CHUNK = 2**22
-
 
 class Line:
     """The mean loss of some rows along θ − ηu; the weights are the same bits after each call.
 
-    `loss_nats` is the loss at θ and `slope` dL/dη there (−∇L·u, below 0 where the step descends).
-    `forward_passes` counts the passes so far; a rate is evaluated at most once.
+    `loss_nats` is the loss at θ (None: measured when somebody asks) and `slope` dL/dη there, below
+    0 where the step descends. `forward_passes` counts the rates evaluated, each at most once.
     """
 
     def __init__(
@@ -31,25 +30,37 @@ class Line:
         u: Tensor,
         packed: Sequence[Packed],
         *,
-        loss_nats: float,
-        gradient: Tensor,
+        loss_nats: float | None,
+        slope: float,
         highest_rate: float = HIGHEST_RATE,
     ) -> None:
-        self.loss_nats = loss_nats
-        self.slope = -_dot(gradient, u)
+        self.slope = slope
+        self._known_nats = loss_nats
+        self._highest_rate = highest_rate
         self._state = (model, flat, u)
         self._packed = packed
-        self._curve = Curve(
-            lambda rate: losses_at(model, flat, u, [packed], rate)[0],
-            loss_nats=loss_nats,
+
+    @cached_property
+    def loss_nats(self) -> float:
+        """The mean loss at θ."""
+        if self._known_nats is not None:
+            return self._known_nats
+        return mean_loss(self._state[0], self._packed)
+
+    @cached_property
+    def _curve(self) -> Curve:
+        """The losses along u, begun when somebody looks."""
+        return Curve(
+            lambda rate: self.others(rate, [self._packed])[0],
+            loss_nats=self.loss_nats,
             slope=self.slope,
-            highest=highest_rate,
+            highest=self._highest_rate,
         )
 
     @property
     def forward_passes(self) -> int:
         """Return how many rates were evaluated."""
-        return len(self._curve.losses)
+        return len(self._curve.losses) if "_curve" in vars(self) else 0
 
     def at(self, learning_rate: float) -> float:
         """Return the loss at θ − ηu; infinite where it is not a number."""
@@ -93,7 +104,7 @@ class Line:
     def share_rounded_away(self, learning_rate: float) -> float:
         """Return the share of weights that were to move and whose update vanishes at this rate."""
         _, flat, u = self._state
-        return flat.share_rounded_away(u, learning_rate)
+        return float(flat.share_rounded_away(u, learning_rate))
 
 
 def losses_at(
@@ -110,9 +121,3 @@ def losses_at(
         return [mean_loss(model, part) for part in parts]
     finally:
         flat.weights.copy_(before)
-
-
-def _dot(a: Tensor, b: Tensor) -> float:
-    """Return a·b summed in double precision, without a double copy of either."""
-    chunks = zip(a.split(DOT_CHUNK), b.split(DOT_CHUNK), strict=True)
-    return sum(float(left.double() @ right.double()) for left, right in chunks)

@@ -10,19 +10,17 @@ import math
 import time
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from palimpsest.core.course import NAN, Course, Progress, Trainee
-from palimpsest.core.losses import BatchGradient, Packed, batch_gradient, mean_loss
+from palimpsest.core.flat import slope
+from palimpsest.core.losses import BatchGradient, Packed, batch_gradient
 from palimpsest.core.policies.step import Step
 from palimpsest.core.rows import Batch
 from palimpsest.core.stops import Stops
-
-if TYPE_CHECKING:
-    from palimpsest.core.landscape import Line
 
 ROUNDING_EVERY = 16  # updates between two measurements of what is rounded away
 
@@ -41,6 +39,8 @@ def train(
         began = time.perf_counter()
         if not _take_step(trainee, course, progress, stops):
             return
+        if progress.stop_reason is not None:
+            progress.read({})
         progress.step_seconds.append(time.perf_counter() - began)
         after_step()
 
@@ -49,21 +49,28 @@ def _take_step(trainee: Trainee, course: Course, progress: Progress, stops: Stop
     """Take one update and log it; False where the phase has ended before it and nothing moved."""
     batch = course.batch(progress.n_steps)
     gradient, packed = _gradient(trainee, batch)
-    loss_nats = gradient.loss_new_nats if batch.new else gradient.loss_replay_nats
     u = trainee.update.direction()
-    grad_norm = trainee.update.grad_norm
-    progress.stop_reason = stops.before_step(loss_nats=loss_nats, grad_norm=grad_norm)
+    known = progress.read(_before_step(trainee, course, progress, u=u, gradient=gradient))
+    loss_nats = known["loss_new_nats"] if batch.new else known["loss_replay_nats"]
+    progress.stop_reason = stops.before_step(loss_nats=loss_nats, grad_norm=known["grad_norm"])
     if progress.stop_reason is not None:
         return False
-    step = _step(trainee, course, progress, line=_line(trainee, course, u, gradient, packed))
+    line = course.line and course.line(
+        trainee.model,
+        trainee.flat,
+        u,
+        packed,
+        loss_nats=None if trainee.bf16 else loss_nats,  # a line compares losses of one dtype
+        slope=known["slope"],
+    )
+    step = _step(course, progress, line=line, mad_drift=known.pop("mad_drift", None))
     learning_rate = course.policy(course.policy_params, progress.policy, step)
     if math.isnan(learning_rate):
         progress.stop_reason = "no-rate"
         return False
     row = _look_along(trainee, course, step, u=u, learning_rate=learning_rate)
     row |= _move(trainee, course, u=u, learning_rate=learning_rate)
-    row |= {"grad_norm": grad_norm, "loss_replay_nats": gradient.loss_replay_nats}
-    row |= {"loss_new_nats": gradient.loss_new_nats, **_count(progress, batch, learning_rate)}
+    row |= known | _count(progress, batch, learning_rate)
     row["share_correct"] = course.share_correct() if stops.asks_questions() else NAN
     progress.log.append(row)
     progress.stop_reason = stops.after_step(
@@ -98,42 +105,34 @@ def _gradient(trainee: Trainee, batch: Batch) -> tuple[BatchGradient, list[Packe
         torch.cuda.empty_cache()
 
 
-def _line(
-    trainee: Trainee, course: Course, u: Tensor, gradient: BatchGradient, packed: list[Packed]
-) -> Line | None:
-    """Return the loss along u on the new rows, on the replayed ones where there are no new."""
-    if course.line is None:
-        return None
-    new_nats, replay_nats = gradient.loss_new_nats, gradient.loss_replay_nats
-    loss_nats = replay_nats if math.isnan(new_nats) else new_nats
-    if trainee.bf16:  # what a line compares is measured in one dtype
-        loss_nats = mean_loss(trainee.model, packed)
-    return course.line(
-        trainee.model,
-        trainee.flat,
-        u,
-        packed,
-        loss_nats=loss_nats,
-        gradient=gradient.new_gradient,
-    )
+def _before_step(
+    trainee: Trainee, course: Course, progress: Progress, *, u: Tensor, gradient: BatchGradient
+) -> dict[str, Tensor]:
+    """Return what the update hangs on and its log row says, all still on the device."""
+    measured = {
+        "loss_new_nats": gradient.loss_new_nats,
+        "loss_replay_nats": gradient.loss_replay_nats,
+        "grad_norm": trainee.update.grad_norm,
+        "slope": u.new_tensor(NAN) if course.line is None else slope(gradient.new_gradient, u),
+    }
+    return measured if progress.log else measured | {"mad_drift": _drift(trainee, course)[0]}
 
 
-def _step(trainee: Trainee, course: Course, progress: Progress, *, line: Any) -> Step:
+def _step(course: Course, progress: Progress, *, line: Any, mad_drift: float | None) -> Step:
     """Return what the policy sees; pretraining's schedule has no line to look along."""
-    before = progress.log[-1]["mad_drift"] if progress.log else _drift(trainee, course)[0]
     return Step(
         index=course.n_steps_before + progress.n_steps,
         line=line,
         n_steps=course.n_steps_phase,
         steps_per_epoch=course.n_steps,
         probe=course.probe,
-        mad_drift=float(before),
+        mad_drift=progress.log[-1]["mad_drift"] if mad_drift is None else mad_drift,
     )
 
 
 def _look_along(
     trainee: Trainee, course: Course, step: Step, *, u: Tensor, learning_rate: float
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Return what is measured along u before the update is taken."""
     edge = None
     if course.measure_edge_every and step.index % course.measure_edge_every == 0:
@@ -147,7 +146,6 @@ def _look_along(
         "decrease_achieved": step.achieved,
         "loss_new_after_nats": step.loss_after_nats,
         "edge_learning_rate": NAN if edge is None else edge,
-        "slope": NAN if step.line is None else step.line.slope,
         "n_forward": 0 if step.line is None else step.line.forward_passes,
         "share_rounded_away": (
             trainee.flat.share_rounded_away(u, learning_rate) if rounded else NAN
@@ -155,8 +153,10 @@ def _look_along(
     }
 
 
-def _move(trainee: Trainee, course: Course, *, u: Tensor, learning_rate: float) -> dict[str, float]:
-    """Take the step; return its length and the drift from θ₀ after it, in one transfer."""
+def _move(
+    trainee: Trainee, course: Course, *, u: Tensor, learning_rate: float
+) -> dict[str, Tensor]:
+    """Take the step; return its length and the drift from θ₀ after it, still on the device."""
     weights, anchor = trainee.flat.weights, course.anchor
     if anchor is None:
         trainee.flat.step(u, learning_rate)
@@ -166,8 +166,7 @@ def _move(trainee: Trainee, course: Course, *, u: Tensor, learning_rate: float) 
         trainee.flat.step(u, learning_rate)
         anchor.pull(weights, learning_rate, scale=trainee.update.scale())
         update_norm = torch.linalg.vector_norm(before.sub_(weights))
-    norms = (update_norm, *_drift(trainee, course))
-    update_norm, mad, relative = torch.stack(norms).tolist()
+    mad, relative = _drift(trainee, course)
     return {"update_norm": update_norm, "mad_drift": mad, "relative_drift": relative}
 
 
@@ -182,8 +181,8 @@ def _drift(trainee: Trainee, course: Course) -> tuple[Tensor, Tensor]:
 def drift(weights: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean |θ − θ₀| and ‖θ − θ₀‖/‖θ₀‖."""
     moved = weights - reference
-    norm = torch.linalg.vector_norm
-    return moved.abs().mean(), norm(moved) / norm(reference)
+    relative = torch.linalg.vector_norm(moved) / torch.linalg.vector_norm(reference)
+    return moved.abs_().mean(), relative
 
 
 def _count(progress: Progress, batch: Batch, learning_rate: float) -> dict[str, float]:

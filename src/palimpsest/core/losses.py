@@ -6,7 +6,7 @@ causal model cannot see it, so that no attention mask is needed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from palimpsest.core.cross_entropy import linear_head, target_nats
+from palimpsest.core.cross_entropy import linear_head, sum_backward, target_nats
 from palimpsest.core.flat import FlatWeights
 
 if TYPE_CHECKING:
@@ -39,11 +39,12 @@ class Packed:
 class BatchGradient(NamedTuple):
     """The losses of a batch's parts, nats (NaN where a part is empty), and ∇ of the new part's.
 
-    `new_gradient` is flat; where there is no new part (pure replay) it is the replay's.
+    All stay on the device, so that nobody waits for it. `new_gradient` is flat; where there is no
+    new part (pure replay) it is the replay's.
     """
 
-    loss_new_nats: float
-    loss_replay_nats: float
+    loss_new_nats: Tensor
+    loss_replay_nats: Tensor
     new_gradient: Tensor
 
 
@@ -75,10 +76,10 @@ def row_losses(model: nn.Module, packed: Sequence[Packed]) -> tuple[np.ndarray, 
     """Return (summed nats as float64, counted tokens as int64) per row, in the order given."""
     n_rows = sum(len(micro.row_index) for micro in packed)
     sum_nats, n_tokens = np.zeros(n_rows), np.zeros(n_rows, dtype=np.int64)
-    with torch.no_grad():
+    with torch.inference_mode():
         for micro in packed:
             where = list(micro.row_index)
-            sum_nats[where] = _row_sums(model, micro).cpu().numpy()
+            sum_nats[where] = _row_sums(_token_nats(model, micro)).cpu().numpy()
             n_tokens[where] = (micro.targets_BT != NOT_COUNTED).sum(dim=1).cpu().numpy()
     return sum_nats, n_tokens
 
@@ -96,23 +97,20 @@ def token_losses(model: nn.Module, packed: Sequence[Packed]) -> list[np.ndarray]
 
 def mean_loss(model: nn.Module, packed: Sequence[Packed]) -> float:
     """Return the mean loss in nats per counted token."""
-    with torch.no_grad():
-        sums = [_row_sums(model, micro).sum() for micro in packed]
-    return _total(sums) / count_tokens(packed)
+    with torch.inference_mode():
+        sums = [_row_sums(_token_nats(model, micro)).sum() for micro in packed]
+        return float(torch.stack(sums).sum() / count_tokens(packed))
 
 
-def backward(model: nn.Module, packed: Sequence[Packed], n_tokens_total: int) -> float:
+def backward(model: nn.Module, packed: Sequence[Packed], n_tokens_total: int) -> Tensor:
     """Add ∇(summed nats / n_tokens_total) to the gradients; return these rows' own mean loss.
 
     Parts of one batch, each called with the tokens of all parts, add up to the exact
     token-weighted gradient of the mean.
     """
-    sums = []
-    for micro in packed:
-        sum_nats = _row_sums(model, micro).sum()
-        (sum_nats / n_tokens_total).backward()
-        sums.append(sum_nats.detach())
-    return _total(sums) / count_tokens(packed)
+    scale = 1 / n_tokens_total
+    sums = [_row_sums(_sum_backward(model, micro, scale=scale)).sum() for micro in packed]
+    return torch.stack(sums).sum() / count_tokens(packed)
 
 
 def batch_gradient(
@@ -121,9 +119,10 @@ def batch_gradient(
     """Leave the gradient of the mean over the whole batch in `flat.grads`, parts kept apart."""
     n_new, n_replay = count_tokens(new), count_tokens(replay)
     flat.zero_grad()
-    loss_new = backward(model, new, n_new + n_replay) if new else float("nan")
+    nothing = flat.grads.new_tensor(float("nan"), dtype=torch.float64)
+    loss_new = backward(model, new, n_new + n_replay) if new else nothing
     new_gradient = flat.grads * ((n_new + n_replay) / n_new) if new else flat.grads
-    loss_replay = backward(model, replay, n_new + n_replay) if replay else float("nan")
+    loss_replay = backward(model, replay, n_new + n_replay) if replay else nothing
     return BatchGradient(loss_new, loss_replay, new_gradient if new else flat.grads.clone())
 
 
@@ -158,25 +157,47 @@ def _onto(device: torch.device, values: np.ndarray) -> Tensor:
     return tensor.to(device)
 
 
-def _row_sums(model: nn.Module, micro: Packed) -> Tensor:
+def _row_sums(nats_BT: Tensor) -> Tensor:
     """Return the summed nats per row as float64."""
-    return _token_nats(model, micro).double().sum(dim=1)
+    return nats_BT.double().sum(dim=1)
 
 
 def _token_nats(model: Any, micro: Packed) -> Tensor:
     """Return −ln p of each target, (B, T), 0 where it does not count."""
-    head, targets_N = linear_head(model), micro.targets_BT.flatten()
-    if head is not None:
-        output = model.base_model(input_ids=micro.inputs_BT, use_cache=False)
-        nats_N = target_nats(output.last_hidden_state.flatten(0, 1).float(), head, targets_N)
-    else:
-        logits_BTV = model(input_ids=micro.inputs_BT, use_cache=False).logits
-        nats_N = cross_entropy(
-            logits_BTV.flatten(0, 1), targets_N, ignore_index=NOT_COUNTED, reduction="none"
-        )
+    head = linear_head(model)
+    if head is None:
+        return _nats_of_logits(model, micro)
+    hidden_NH = _hidden(model, micro).float()
+    return target_nats(hidden_NH, head, micro.targets_BT.flatten()).view_as(micro.targets_BT)
+
+
+def _sum_backward(model: Any, micro: Packed, *, scale: float) -> Tensor:
+    """Return what `_token_nats` does, and add ∇(scale · their sum) to the model's gradients."""
+    head = linear_head(model)
+    if head is None:
+        nats_BT = _nats_of_logits(model, micro)
+        (nats_BT.double().sum() * scale).backward()
+        return nats_BT.detach()
+    hidden_NH, targets_N = _hidden(model, micro), micro.targets_BT.flatten()
+    measured_NH = hidden_NH.detach().float()
+    nats_N, gradient_NH = sum_backward(measured_NH, head, targets_N, scale=scale)
+    hidden_NH.backward(gradient_NH.to(hidden_NH.dtype))
     return nats_N.view_as(micro.targets_BT)
 
 
-def _total(sums: Iterator[Tensor] | Sequence[Tensor]) -> float:
-    """Return the sum in one transfer from the device, whatever the number of micro-batches."""
-    return float(torch.stack(list(sums)).sum())
+def _hidden(model: Any, micro: Packed) -> Tensor:
+    """Return what the output head sees at each position, rows one after the other."""
+    output = model.base_model(input_ids=micro.inputs_BT, use_cache=False)
+    hidden_NH: Tensor = output.last_hidden_state.flatten(0, 1)
+    return hidden_NH
+
+
+def _nats_of_logits(model: Any, micro: Packed) -> Tensor:
+    """Return −ln p of each target by the model's own logits."""
+    logits_BTV = model(input_ids=micro.inputs_BT, use_cache=False).logits
+    return cross_entropy(
+        logits_BTV.flatten(0, 1),
+        micro.targets_BT.flatten(),
+        ignore_index=NOT_COUNTED,
+        reduction="none",
+    ).view_as(micro.targets_BT)

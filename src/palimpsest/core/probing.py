@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedModel
 
-from palimpsest.core.flat import FlatWeights
+from palimpsest.core.flat import FlatWeights, slope
 from palimpsest.core.landscape import Line
 from palimpsest.core.losses import (
     BatchGradient,
@@ -69,13 +69,14 @@ def probe_batch(bench: Bench, *, batch: int, step: int) -> Record:
     new, gradient = _gradient(bench, step)
     next_step = (step + bench.stream.repeats) % bench.stream.n_steps
     following = bench.pack(bench.stream.batch(next_step).new)
+    u = update.direction()
     line = Line(
         bench.model,
         bench.flat,
-        update.direction(),
+        u,
         new,
-        loss_nats=gradient.loss_new_nats,
-        gradient=gradient.new_gradient,
+        loss_nats=float(gradient.loss_new_nats),
+        slope=float(slope(gradient.new_gradient, u)),
         highest_rate=bench.spec["rates"]["highest"],
     )
     return {

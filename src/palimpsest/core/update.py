@@ -28,7 +28,7 @@ class Update:
         self.flat = flat
         self.settings = settings
         self.n_updates = 0
-        self.grad_norm = float("nan")
+        self.grad_norm = flat.weights.new_tensor(float("nan"))
         self.first_moment = torch.zeros_like(flat.weights)
         self.second_moment = torch.zeros_like(flat.weights)
         self._tilt = _layer_tilt(flat, settings["layer_slope"])
@@ -69,10 +69,10 @@ class Update:
 
     def _clip(self) -> None:
         """Scale the gradient to at most `clip_norm`, by the formula of torch's clip_grad_norm_."""
-        self.grad_norm = float(torch.linalg.vector_norm(self.flat.grads))
+        self.grad_norm = torch.linalg.vector_norm(self.flat.grads)
         clip_norm = self.settings["clip_norm"]
         if clip_norm is not None:
-            self.flat.grads.mul_(min(1.0, clip_norm / (self.grad_norm + 1e-6)))
+            self.flat.grads.mul_((clip_norm / (self.grad_norm + 1e-6)).clamp_(max=1.0))
 
     def _adamw(self) -> Tensor:
         """Loshchilov & Hutter 1711.05101, in the order of operations of torch.optim.AdamW."""
@@ -80,8 +80,8 @@ class Update:
         g = self.flat.grads
         self.first_moment.lerp_(g, 1 - beta1)
         self.second_moment.mul_(beta2).addcmul_(g, g, value=1 - beta2)
-        root = self.second_moment.sqrt().div_((1 - beta2**self.n_updates) ** 0.5)
-        u = self.first_moment / root.add_(self.settings["epsilon"])
+        u = self.second_moment.sqrt().div_((1 - beta2**self.n_updates) ** 0.5)
+        torch.div(self.first_moment, u.add_(self.settings["epsilon"]), out=u)
         u.div_(1 - beta1**self.n_updates)
         return u.add_(self.flat.weights, alpha=self.settings["weight_decay"])
 
