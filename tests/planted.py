@@ -15,7 +15,7 @@ from report_frames import NO_FITS, frames, run
 
 from palimpsest.core.answers.frames import Frames
 from palimpsest.core.laws.study.entry import Options, pooled_noise
-from palimpsest.core.laws.study.forecast import forecasts, summary
+from palimpsest.core.laws.study.forecast import forecasts
 from palimpsest.core.laws.study.fronts import equal_learning, fronts
 from palimpsest.core.laws.study.rates import rate_fits
 
@@ -38,14 +38,12 @@ def study(runs: list[dict[str, Any]], **tables: Any) -> Frames:
     noises = {
         column: pooled_noise(table, column) for column in ("forgetting_nats", "learning_nats")
     }
-    forecast = forecasts(mixed, rates, bases, noises, OPTIONS)
     fits = {
         **NO_FITS,
         "fits": {entry.name: entry.record for entry in rate_fits(rates, OPTIONS)},
         "pareto": fronts(table, tables.get("evals", frames([]).evals), OPTIONS),
         "equal_learning": equal_learning(curves) if len(curves) else [],
-        "forecast": forecast,
-        "forecast_summary": summary(forecast),
+        "forecast": forecasts(mixed, rates, bases, noises, OPTIONS),
     }
     return frames(runs, fits=fits, **tables)
 
@@ -235,7 +233,7 @@ def bases(gap: float, spread: float) -> Frames:
     return study(early + late, bases=pd.DataFrame(rows, columns=columns))
 
 
-def clocks(noise: float, per_setting: float, *, per_seed: float = 0.0) -> Frames:
+def one_clock(noise: float, per_setting: float, *, per_seed: float = 0.0) -> Frames:
     """Question 14: forgetting is ln(1 + Σ learning rate), times a factor of setting and seed."""
     random = np.random.default_rng(0)
     runs, curves = [], []

@@ -11,12 +11,17 @@ from palimpsest.core.answers.frames import Frames
 
 NO_FITS: dict[str, Any] = {
     "fits": {},
-    "critical_replay": [],
+    "clocks": [],
+    "cost_of_replay": [],
     "critical_ratios": [],
     "equal_learning": [],
     "forecast": [],
-    "forecast_summary": [],
+    "forgetting_per_nat": [],
+    "half_lives": [],
+    "joint_ablations": [],
     "pareto": [],
+    "pareto_checkpoints": [],
+    "rates": [],
     "advice": {
         "tolerance_nats": 0.05,
         "policy": "hold 5 %",

@@ -13,13 +13,13 @@ from planted import (
     LOOSE,
     TIGHT,
     bases,
-    clocks,
     drifting,
     edges,
     epochs,
     followed,
     knees,
     mixing,
+    one_clock,
     ordered,
     protected,
     rates_over_size,
@@ -32,7 +32,7 @@ from report_frames import frames, run
 from scipy.stats import beta
 
 from palimpsest import experiments, params
-from palimpsest.core.answers import drift, memory, policies, rates, schedule
+from palimpsest.core.answers import clocks, drift, memory, policies, rates, schedule
 from palimpsest.core.answers import replay as replay_answers
 from palimpsest.core.answers.answer import Answer
 from palimpsest.core.answers.every import answers
@@ -53,7 +53,7 @@ def cases() -> dict[str, Case]:
     four, five, six = policies.same, rates.beyond_edge, rates.never_learn
     seven, eight, nine, ten = drift.predicts, memory.order, schedule.come_back, policies.knee
     eleven, twelve = schedule.difficulty, schedule.protections
-    thirteen, fourteen = schedule.longer_base, drift.one_curve
+    thirteen, fourteen = schedule.longer_base, clocks.one_curve
     return {
         "1: rates fall with size": (one, rates_over_size(0.25, 0.02), YES),
         "1: rates do not fall": (one, rates_over_size(0.0, 0.02), NO),
@@ -101,9 +101,9 @@ def cases() -> dict[str, Case]:
         "13: longer forgets more": (thirteen, bases(0.2, TIGHT), YES),
         "13: longer forgets as much": (thirteen, bases(0.0, TIGHT), NO),
         "13: seeds scatter": (thirteen, bases(0.2, LOOSE), OPEN),
-        "14: one clock": (fourteen, clocks(0.01, 0.0), YES),
-        "14: each setting its own way": (fourteen, clocks(0.01, 0.9), NO),
-        "14: seeds scatter": (fourteen, clocks(0.01, 0.0, per_seed=0.7), OPEN),
+        "14: one clock": (fourteen, one_clock(0.01, 0.0), YES),
+        "14: each setting its own way": (fourteen, one_clock(0.01, 0.9), NO),
+        "14: seeds scatter": (fourteen, one_clock(0.01, 0.0, per_seed=0.7), OPEN),
     }
 
 
@@ -151,15 +151,22 @@ def test_the_held_out_size(error: float, inside: list[bool | None], expected: st
         for form, wrong in (("law", error), ("log-linear", 0.05), ("constant", 0.2)):
             for value in inside:
                 row = {"quantity": quantity, "form": form, "error": wrong, "inside": value}
-                rows.append(row)
+                row |= {"observed": 0.5, "predicted": 0.5 + wrong, "low": 0.4, "high": 0.6}
+                row |= {"decrease": 0.05, "replay_fraction": 0.25}
+                rows.append(row | {"reason": ""})
     answer = predicted_size(frames([run()], fits=frames([]).fits | {"forecast": rows}))
     assert answer.verdict == expected
+    first = answer.rows[0]
+    assert first[2:4] == (f"{error:.2g} nats", f"{error / 0.5:.0%}".replace("%", "\u202f%"))
+    predicted = f"{0.5 + error:.3f} (0.400 to 0.600), seen 0.500"
+    assert first[6].split("; ")[0] == f"25\u202f%: {predicted}"
 
 
 def test_forms_are_compared_on_the_values_that_all_could_predict() -> None:
-    rows = [("law", 0.1, True), ("law", None, None), ("constant", 0.2, None)]
-    rows += [("constant", 9.0, None)]
-    table = compared(pd.DataFrame(rows, columns=["form", "error", "inside"]))
+    rows = [("law", 0.1, True, 0.5), ("law", None, None, 9.0), ("constant", 0.2, None, 0.5)]
+    rows += [("constant", 9.0, None, 9.0)]
+    table = compared(pd.DataFrame(rows, columns=["form", "error", "inside", "observed"]))
+    assert table.share.to_dict() == pytest.approx({"law": 0.2, "constant": 0.4})
     assert table.error.to_dict() == {"law": 0.1, "constant": 0.2}
     assert (table.n_inside["law"], table.n_intervals["law"], table.n_compared["law"]) == (1, 1, 1)
 
@@ -176,7 +183,7 @@ def test_the_lines_that_would_answer_a_question_are_valid(number: int, tmp_path:
     questions = [rates.BY_SIZE, replay_answers.PREVENTS, replay_answers.COST, policies.SAME]
     questions += [rates.BEYOND, rates.NEVER, drift.PREDICTS, memory.ORDER, schedule.RETURN]
     questions += [policies.KNEE, schedule.DIFFICULTY, schedule.PROTECT, schedule.LONGER]
-    question = [HELD_OUT, *questions, drift.CLOCK][number]
+    question = [HELD_OUT, *questions, clocks.ONE_CURVE][number]
     assert question.number == number
     study = yaml.safe_load(Path("studies/default.yaml").read_text("utf-8"))
     sizes = [
@@ -218,15 +225,27 @@ def test_one_seed_has_no_interval_of_steps() -> None:
     assert {row[2] for row in answer.rows} == {"no interval"}
 
 
+def test_other_ways_of_training_say_nothing_of_sizes_and_rates() -> None:
+    planted = one_clock(0.01, 0.0)
+    changes: list[dict] = [{"repeats": 4}, {"order": "shuffled"}, {"policy_label": "p, ewc 1"}]
+    for change in changes:
+        again = planted.runs.assign(run=planted.runs.run + "-again", **change)
+        lag = planted.lag.assign(run=planted.lag.run + "-again", F=-planted.lag.F)
+        both = replace(
+            planted, runs=pd.concat([planted.runs, again]), lag=pd.concat([planted.lag, lag])
+        )
+        assert clocks.one_curve(both).verdict == YES
+
+
 def test_settings_of_one_seed_have_no_interval_of_their_curves() -> None:
     """Three seeds of the other settings say nothing of how this one's would scatter."""
-    planted = clocks(0.01, 0.9)
+    planted = one_clock(0.01, 0.9)
     last = planted.runs.policy_label == "fixed 0.004"
     fewer = planted.runs[~last | (planted.runs.seed == 0)]
-    cells = drift.explained(
-        drift.setting_curves(replace(planted, runs=fewer)), "lag_sum_learning_rate"
+    cells = clocks.explained(
+        clocks.setting_curves(replace(planted, runs=fewer)), "lag_sum_learning_rate"
     ).set_index(["model", "policy_label"])
     assert cells.low["small"].isna().tolist() == [False, False, False, True]
-    for fitting in (clocks(0.01, 0.0), replace(clocks(0.01, 0.0), runs=fewer)):
+    for fitting in (one_clock(0.01, 0.0), replace(one_clock(0.01, 0.0), runs=fewer)):
         expected = YES if len(fitting.runs) == len(planted.runs) else OPEN
-        assert drift.one_curve(fitting).verdict == expected
+        assert clocks.one_curve(fitting).verdict == expected

@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from synthetic_tables import write_tables
 
+from palimpsest.core.answers.every import answers
+from palimpsest.core.answers.forecast import predicted_size
 from palimpsest.faults import Fault
 from palimpsest.stages import fits, report
 
@@ -57,6 +61,18 @@ def built(inputs: dict[str, Path], out: Path) -> Path:
     out.mkdir()
     report.build({"title": "A study"}, inputs, out)
     return out
+
+
+class Watched(dict[str, Any]):
+    """The fits, and which of their parts were looked at."""
+
+    def __init__(self, content: dict[str, Any]) -> None:
+        super().__init__(content)
+        self.read: set[str] = set()
+
+    def __getitem__(self, key: str) -> Any:
+        self.read.add(key)
+        return super().__getitem__(key)
 
 
 @pytest.fixture(scope="module")
@@ -148,3 +164,12 @@ def test_a_missing_table_is_named(tmp_path: Path) -> None:
     (inputs["tables"] / "memory.csv").unlink()
     with pytest.raises(Fault, match=r"memory\.csv"):
         built(inputs, tmp_path / "out")
+
+
+def test_every_answer_of_the_fits_is_read(inputs: dict[str, Path]) -> None:
+    frames = report.read(inputs["tables"], fits=inputs["fits"])
+    watched = Watched(frames.fits)
+    read = replace(frames, fits=watched)
+    answers(read)
+    predicted_size(read)
+    assert watched.read == set(frames.fits)

@@ -28,7 +28,7 @@ from palimpsest.core.laws.study.derived import (
     rates_by_size,
 )
 from palimpsest.core.laws.study.entry import Entry, Options, pooled_noise
-from palimpsest.core.laws.study.forecast import forecasts, summary
+from palimpsest.core.laws.study.forecast import forecasts
 from palimpsest.core.laws.study.forms import form_fits
 from palimpsest.core.laws.study.fronts import checkpoint_front, equal_learning, fronts
 from palimpsest.core.laws.study.lines import line_fits
@@ -89,14 +89,12 @@ def fit_all(tables: dict[str, pd.DataFrame], options: Options) -> Results:
     joint = joint_fits(curves, options)
     step_done(4, N_PARTS, "part of the fits")
     sweep = mixed_runs(runs)
-    largest = forecasts(sweep, tables["rates"], tables["bases"], noises, options)
     answers |= {
         "rates": rates_by_size(rates, tables["rates"], options),
         "half_lives": half_lives(tables["lag_fits"], runs, options),
         "clocks": clocks(curves, options),
         "joint_ablations": joint_ablations(joint),
-        "forecast": largest,
-        "forecast_summary": summary(largest),
+        "forecast": forecasts(sweep, tables["rates"], tables["bases"], noises, options),
         "pareto": fronts(runs, tables["evals"], options),
         "pareto_checkpoints": checkpoint_front(curves),
         "equal_learning": equal_learning(curves),
@@ -129,7 +127,6 @@ def fit_replay(
     benchmarks, by_benchmark = of_benchmarks(sweep, evals, options)
     main = named(critical, sweep, task=None, metric=None)
     answers = {
-        "critical_replay": critical,
         "critical_ratios": [*main, *by_policy, *by_benchmark],
         "cost_of_replay": cost_of_replay(sweep, fits["learning"][0], options),
         "forgetting_per_nat": forgetting_per_nat(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from palimpsest.core.answers import drift, memory, policies, rates, replay, schedule
+from palimpsest.core.answers import clocks, drift, memory, policies, rates, replay, schedule
 from palimpsest.core.answers.answer import Answer
 from palimpsest.core.answers.frames import Frames
 
@@ -23,5 +23,5 @@ def answers(frames: Frames) -> list[Answer]:
         schedule.difficulty(frames),
         schedule.protections(frames),
         schedule.longer_base(frames),
-        drift.one_curve(frames),
+        clocks.one_curve(frames),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -34,6 +35,14 @@ def triple(value: dict[str, Any]) -> Fitted:
     return Fitted(*(_number(value[end]) for end in ("value", "low", "high")))
 
 
+def with_ends(record: dict[str, Any], *, decimals: int = 3) -> str:
+    """Write a value with its interval; the reason where there is none."""
+    value, low, high = triple(record)
+    if math.isnan(value):
+        return f"– ({record['reason']})"
+    return f"{plain(value, decimals=decimals)} ({between(low, high, decimals=decimals)})"
+
+
 def reason(fits: dict[str, Any], prefix: str) -> str:
     """Return why no fit whose name begins with `prefix` can be used."""
     reasons = {
@@ -43,9 +52,18 @@ def reason(fits: dict[str, Any], prefix: str) -> str:
 
 
 def critical_ratio(fits: dict[str, Any], model: str) -> dict[str, Any]:
-    """Return what the fits say of the critical replay ratio of a size; empty if nothing."""
-    rows = [row for row in fits["critical_replay"] if row["model"] == model]
-    return rows[0] if rows else {}
+    """Return what the fits say of the critical replay ratio of a size; empty if nothing.
+
+    It is that of the policy the laws are fitted to, for forgetting.
+    """
+    for row in fits["critical_ratios"]:
+        if (row["model"], row["task"], row["policy_label"]) == (
+            model,
+            None,
+            fits["advice"]["policy"],
+        ):
+            return dict(row)
+    return {}
 
 
 def critical_words(fits: dict[str, Any], model: str) -> str:

@@ -13,7 +13,6 @@ from palimpsest.core.main_policy import main_policy
 
 CSV_TABLES = ("runs", "experiments", "memory", "rates", "evals", "bases")
 PARQUET_TABLES = ("steps", "held_out", "recall", "drift", "pieces", "lag", "landscape")
-FORGETTING_TOLERANCE_NATS = 0.05  # the study's default; the fits name theirs
 
 
 @dataclass(frozen=True)
@@ -58,9 +57,7 @@ class Frames:
     @cached_property
     def tolerance_nats(self) -> float:
         """Return the forgetting that counts as prevented, in nats."""
-        rows = self.fits["critical_replay"]
-        named = [row["tolerance_nats"] for row in rows if "tolerance_nats" in row]
-        return float(named[0]) if named else FORGETTING_TOLERANCE_NATS
+        return float(self.fits["advice"]["tolerance_nats"])
 
     @cached_property
     def plain_runs(self) -> pd.DataFrame:

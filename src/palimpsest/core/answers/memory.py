@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from palimpsest.core.answers.answer import SHARED, Answer, Question, Verdict, some, within
+from palimpsest.core.answers.fitted import with_ends
 from palimpsest.core.answers.frames import Frames
 from palimpsest.core.answers.numbers import between, nats, plain, rate
 from palimpsest.core.seeds import one_cell, reach
@@ -19,7 +22,8 @@ ORDER = Question(
     "shuffled control; the table gives each run's interval by moving blocks of pieces. By place in "
     "the story the control tells what the pieces themselves make of it. The verdict "
     "takes settings with three seeds or more, and Student's 95 % interval over their seeds: yes "
-    f"when that of one leaves out ±0.2 {SHARED}, no when all lie within it.",
+    f"when that of one leaves out ±0.2 {SHARED}, no when all lie within it. Half-lives: of "
+    "the setting's forgetting curves, with their spread over seeds.",
     lines="""\
 memory:
   model: {sizes}
@@ -58,8 +62,9 @@ def order(frames: Frames) -> Answer:
             "ρ with place in the story: in time order, shuffled",
             "primacy, nats",
             "recency, nats",
+            "half-life, steps",
         ),
-        rows=tuple(_row(row) for _, row in rows.iterrows()),
+        rows=tuple((*_row(row), _half_life(frames.fits, row)) for _, row in rows.iterrows()),
     )
 
 
@@ -119,6 +124,15 @@ def _row(row: pd.Series) -> tuple[str, ...]:
         f"{nats(row.recency_nats, signed=True)} "
         f"({between(row.recency_nats_low, row.recency_nats_high)})",
     )
+
+
+def _half_life(fits: dict[str, Any], row: pd.Series) -> str:
+    """Return the half-life of the forgetting curves of a run's setting, over its seeds."""
+    names = [name for name in SETTING if name != "n_steps"]
+    for found in fits["half_lives"]:
+        if found["clock"] == "steps" and all(found[name] == row[name] for name in names):
+            return with_ends(found, decimals=1)
+    return "–"
 
 
 def _setting(row: pd.Series) -> str:

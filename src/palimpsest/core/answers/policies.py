@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from palimpsest.core.answers.answer import SHARED, Answer, Question, Verdict, within
-from palimpsest.core.answers.fitted import front_table
+from palimpsest.core.answers.fitted import front_table, with_ends
 from palimpsest.core.answers.frames import Frames, each
 from palimpsest.core.answers.numbers import between, nats, percent
 from palimpsest.core.answers.replay import SWEEP
@@ -133,7 +133,7 @@ def knee(frames: Frames) -> Answer:
         _same_knee(equal, none, n_sizes=table.model.nunique()),
         sentence="Settings on the front: "
         + "; ".join(_front_words(model, ours) for model, ours in _by_size(table))
-        + ".",
+        + f". Over all checkpoints: {_checkpoint_words(frames)}.",
         value="; ".join(
             f"{row.model}: {row.policy_label}, {percent(row.replay_fraction)}"
             for row in each(knees)
@@ -145,9 +145,9 @@ def knee(frames: Frames) -> Answer:
         f"{percent(none)}",
         header=(
             *("size", "policy", "replay", "learning, nats", "forgetting, nats", "on the front"),
-            *("in so many draws", "knee in so many draws"),
+            *("in so many draws", "knee in so many draws", "lost per nat learned, by law"),
         ),
-        rows=tuple(_setting_row(row) for row in each(table)),
+        rows=tuple((*_setting_row(row), _per_nat(frames.fits, row)) for row in each(table)),
     )
 
 
@@ -177,6 +177,22 @@ def _by_size(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 def _front_words(model: str, ours: pd.DataFrame) -> str:
     return f"{model} {int(ours.member.sum())} of {len(ours)}"
+
+
+def _checkpoint_words(frames: Frames) -> str:
+    """Return how many checkpoints of each size no other beats."""
+    members = [row["model"] for row in frames.fits["pareto_checkpoints"]]
+    return "; ".join(f"{m} {members.count(m)}" for m in frames.sizes if m in members) or "none"
+
+
+def _per_nat(fits: dict[str, Any], row: Any) -> str:
+    """Return forgetting per nat learned by the two laws over replay, of the policy they are of."""
+    if row.policy_label != fits["advice"]["policy"]:
+        return "–"
+    for found in fits["forgetting_per_nat"]:
+        if (found["model"], found["replay_fraction"]) == (row.model, row.replay_fraction):
+            return with_ends(found, decimals=2)
+    return "–"
 
 
 def _setting_row(row: Any) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from scipy.stats import beta, norm
@@ -20,7 +22,8 @@ BY_SIZE = Question(
     asked="Does the rate that gives a certain decrease in one step change with model size?",
     rule="κ is fitted to the probes without replay: the rate falls with the number of parameters "
     "to the power κ. Yes when its 95 % interval leaves out zero; no when the interval lies within "
-    "±0.05. The exponents of the best rate and of the edge stand in the table.",
+    "±0.05. The table has medians over seeds, the fitted laws' 95 % intervals in brackets, and "
+    "what the laws expect of ten times the largest size.",
     lines="""\
 rates:
   model: {sizes}
@@ -87,7 +90,7 @@ def by_size(frames: Frames) -> Answer:
     medians = probe_medians(frames.rates)
     if medians.empty:
         return BY_SIZE.not_run("probe that found a rate", frames)
-    header, rows = _rate_rows(medians)
+    header, rows = _rate_rows(medians, frames.fits["rates"])
     kappa = parameter(frames.fits, RATE_FIT, "kappa")
     if kappa is None:
         sentence = f"No exponent: {reason(frames.fits, RATE_FIT)}. The table is measured."
@@ -102,7 +105,7 @@ def by_size(frames: Frames) -> Answer:
         value=f"κ = {plain(value)}",
         interval=between(low, high, decimals=2),
         header=header,
-        rows=rows,
+        rows=rows + _far_row(frames),
     )
 
 
@@ -210,15 +213,20 @@ def never_learn(frames: Frames) -> Answer:
         interval="by each setting's interval over seeds",
         header=("setting", "rate / edge", "learning, nats", "interval", "forgetting, nats"),
         rows=tuple(
-            (
-                _place(row),
-                plain(row.learning_rate / row.edge),
-                nats(row["mean"], signed=True),
-                between(row.low, row.high),
-                nats(row.forgetting_nats, signed=True),
-            )
+            _learning_row(row)
             for _, row in cells.sort_values(["n_params", "learning_rate"]).iterrows()
         ),
+    )
+
+
+def _learning_row(row: pd.Series) -> tuple[str, ...]:
+    """Return how a setting's rate lies to the edge, and what it learned and forgot."""
+    return (
+        _place(row),
+        plain(row.learning_rate / row.edge),
+        nats(row["mean"], signed=True),
+        between(row.low, row.high),
+        nats(row.forgetting_nats, signed=True),
     )
 
 
@@ -272,19 +280,44 @@ def _other_exponents(frames: Frames) -> str:
     return f"{'; '.join(parts)}. " if parts else ""
 
 
-def _rate_rows(medians: pd.DataFrame) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    found = medians[medians.target != "largest_decrease"]
-    order = list(found.groupby("wanted").median_learning_rate.median().sort_values().index)
+def _rate_rows(
+    medians: pd.DataFrame, laws: list[dict[str, Any]]
+) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """Return per size the measured rates, with the interval of the law in brackets."""
+    order = _order(medians)
     largest = medians[medians.target == "largest_decrease"].set_index("model").decrease
     rows = []
-    for model, ours in found.groupby("model", sort=False):
+    for model, ours in medians[medians.wanted.isin(order)].groupby("model", sort=False):
         by_target = ours.set_index("wanted").median_learning_rate
-        rows.append(
-            (
-                f"{model} ({count(ours.n_params.iloc[0])})",
-                *(rate(by_target.get(wanted, np.nan)) for wanted in order),
-                percent(largest.get(model, np.nan), decimals=1),
-            )
-        )
+        size = int(ours.n_params.iloc[0])
+        cells = (rate(by_target.get(w, np.nan)) + _by_law(laws, size, w) for w in order)
+        share = percent(largest.get(model, np.nan), decimals=1)
+        rows.append((f"{model} ({count(size)})", *cells, share))
     names = [w if w in ("best", "edge") else f"η for {w}" for w in order]
     return ("size", *names, "largest decrease"), tuple(rows)
+
+
+def _order(medians: pd.DataFrame) -> list[str]:
+    """Return what was probed for, by rising rate."""
+    found = medians[medians.target != "largest_decrease"]
+    middle = found.groupby("wanted").median_learning_rate.median().sort_values()
+    return [str(wanted) for wanted in middle.index]
+
+
+def _by_law(laws: list[dict[str, Any]], n_params: int, wanted: str) -> str:
+    """Return the interval of a fitted rate in brackets; nothing where there is none."""
+    for row in laws:
+        name = percent(row["decrease"]) if row["target"] == "decrease" else row["target"]
+        if (row["n_params"], name) == (n_params, wanted) and row["low"] is not None:
+            return f" ({rate(row['low'])} to {rate(row['high'])})"
+    return ""
+
+
+def _far_row(frames: Frames) -> tuple[tuple[str, ...], ...]:
+    """Return what the laws expect beyond the largest size that was probed, if anything."""
+    laws = frames.fits["rates"]
+    size = max((row["n_params"] for row in laws), default=0)
+    cells = [
+        _by_law(laws, size, w).strip(" ()") or "–" for w in _order(probe_medians(frames.rates))
+    ]
+    return ((f"by the laws ({count(size)})", *cells, "–"),) if set(cells) - {"–"} else ()

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from palimpsest.core.answers.answer import SHARED, Answer, Question, Verdict, every
-from palimpsest.core.answers.fitted import critical_words
+from palimpsest.core.answers.fitted import critical_words, with_ends
 from palimpsest.core.answers.frames import Frames, each
 from palimpsest.core.answers.numbers import between, count, nats, percent
 from palimpsest.core.seeds import over_seeds, paired
@@ -41,7 +41,7 @@ COST = Question(
     rule="Learning without replay minus learning with it (the ratio with the most runs), seed by "
     "seed at each size; the spread over seeds is pooled over sizes and ratios. Yes when every "
     "size's 95 % interval lies above zero; else no when one size's lies below 5 % of what it "
-    f"learns without replay {SHARED}.",
+    f"learns without replay {SHARED}. Beside it, what the law of learning over replay gives.",
     lines=SWEEP,
     figures=("learning",),
 )
@@ -146,19 +146,38 @@ def cost(frames: Frames) -> Answer:
         f"without replay, by runs that are {1 / (1 - ratio):.3g} times as long.",
         value="; ".join(f"{row.model}: {nats(row.mean)} nats" for row in each(ours)),
         interval="; ".join(between(row.low, row.high) for row in each(ours)),
-        header=("size", "replay", "learned without", "cost, nats", "interval", "seeds"),
-        rows=tuple(
-            (
-                row.model,
-                percent(row.replay_fraction),
-                nats(row.learned),
-                nats(row.mean, signed=True),
-                between(row.low, row.high),
-                str(row.n_seeds),
-            )
-            for row in each(costs)
+        header=(
+            "size",
+            "replay",
+            "learned without",
+            "cost, nats",
+            "interval",
+            "seeds",
+            "by its law",
         ),
+        rows=tuple(_cost_row(frames.fits, row) for row in each(costs)),
     )
+
+
+def _cost_row(fits: dict[str, Any], row: Any) -> tuple[str, ...]:
+    """Return what one ratio costs at one size, as measured and by the law."""
+    return (
+        row.model,
+        percent(row.replay_fraction),
+        nats(row.learned),
+        nats(row.mean, signed=True),
+        between(row.low, row.high),
+        str(row.n_seeds),
+        _by_law(fits, row.model, row.replay_fraction),
+    )
+
+
+def _by_law(fits: dict[str, Any], model: str, ratio: float) -> str:
+    """Return the cost in learning that a size's own law over replay gives, with its interval."""
+    for row in fits["cost_of_replay"]:
+        if (row["model"], row["replay_fraction"]) == (model, ratio):
+            return with_ends(row)
+    return "–"
 
 
 def _costs_some(cells: pd.DataFrame) -> Verdict:

@@ -170,18 +170,17 @@ def difficulty(frames: Frames) -> Answer:
         header=("size", "data", "order", "policy", "replay", "gain, nats", "interval", "seeds"),
         rows=tuple(
             (
-                row.model,
-                row.of,
-                row.order,
-                row.policy_label,
-                percent(row.replay_fraction),
-                nats(row.mean, signed=True),
-                between(row.low, row.high),
-                str(row.n_seeds),
+                *(row.model, row.of, row.order, row.policy_label, percent(row.replay_fraction)),
+                *_gap_cells(row),
             )
             for row in each(cells)
         ),
     )
+
+
+def _gap_cells(row: Any) -> tuple[str, str, str]:
+    """Return a mean over seeds, its interval and how many seeds there were."""
+    return nats(row.mean, signed=True), between(row.low, row.high), str(row.n_seeds)
 
 
 def _gains(runs: pd.DataFrame) -> pd.DataFrame:
@@ -211,11 +210,7 @@ def protections(frames: Frames) -> Answer:
     if protected.empty:
         missing = "run with EWC, consolidation, pruned drift or interpolation"
         return PROTECT.not_run(missing, frames)
-    gains = pd.DataFrame(
-        [_against_replay(run, frames.plain_runs) for run in each(protected)],
-        columns=["method", "model", "n_params", "seed", "learning_nats", "gap"],
-    )
-    gains = gains.groupby(["method", "model", "n_params", "seed"])[["gap"]].mean().reset_index()
+    gains = _gains_of(protected, frames.plain_runs)
     cells = over_seeds(gains, "gap", by=["method", "model", "n_params"])
     claims = cells.groupby("method")
     verdicts = [every(ours, SMALL_NATS, among=len(claims)) for _, ours in claims]
@@ -230,17 +225,16 @@ def protections(frames: Frames) -> Answer:
         or "–",
         interval="; ".join(between(row.low, row.high) for row in each(cells)),
         header=("protection", "size", "forgets less by, nats", "interval", "seeds"),
-        rows=tuple(
-            (
-                row.method,
-                row.model,
-                nats(row.mean, signed=True),
-                between(row.low, row.high),
-                str(row.n_seeds),
-            )
-            for row in each(cells)
-        ),
+        rows=tuple((row.method, row.model, *_gap_cells(row)) for row in each(cells)),
     )
+
+
+def _gains_of(protected: pd.DataFrame, plain_runs: pd.DataFrame) -> pd.DataFrame:
+    """Return what each protection gains on plain replay, by method, size and seed."""
+    keys = ["method", "model", "n_params", "seed"]
+    rows = [_against_replay(run, plain_runs) for run in each(protected)]
+    gains = pd.DataFrame(rows, columns=[*keys, "learning_nats", "gap"])
+    return gains.groupby(keys)[["gap"]].mean().reset_index()
 
 
 def methods(runs: pd.DataFrame) -> pd.Series:
@@ -284,15 +278,7 @@ def longer_base(frames: Frames) -> Answer:
         value="; ".join(f"{row.model}: {nats(row.mean, signed=True)} nats" for row in each(cells)),
         interval="; ".join(between(row.low, row.high) for row in each(cells)),
         header=("size", "longest minus least trained, nats", "interval", "seeds"),
-        rows=tuple(
-            (
-                row.model,
-                nats(row.mean, signed=True),
-                between(row.low, row.high),
-                str(row.n_seeds),
-            )
-            for row in each(cells)
-        ),
+        rows=tuple((row.model, *_gap_cells(row)) for row in each(cells)),
     )
 
 

@@ -7,7 +7,7 @@ from functools import partial
 import pandas as pd
 from matplotlib.axes import Axes
 
-from palimpsest.core.answers.drift import CLOCKS, mean_curves
+from palimpsest.core.answers.clocks import CLOCKS, mean_curves
 from palimpsest.core.answers.frames import Frames
 from palimpsest.core.plots import theme
 from palimpsest.core.plots.drawing import Drawing, Missing, Panel

@@ -17,8 +17,8 @@ from palimpsest.core.laws.study.entry import (
     SETTING,
     Entry,
     Options,
+    bare_runs,
     make_entry,
-    plain_runs,
     rates_of,
 )
 
@@ -123,10 +123,10 @@ def joint_ablations(entries: list[Entry]) -> list[dict[str, Any]]:
 
 
 def curve_points(curves: pd.DataFrame, clock: str) -> Points:
-    """Return forgetting along all single-phase runs that mix in new text, over one clock."""
+    """Return forgetting along the bare runs, over one clock."""
     started = curves[(curves.checkpoint_step > 0) & ~(curves[clock] <= 0)]
     inputs = {"S": clock, "p": "replay_fraction", "N": "n_params"}
-    return along(plain_runs(started), inputs, target="forgetting_nats")
+    return along(bare_runs(started), inputs, target="forgetting_nats")
 
 
 def along(rows: pd.DataFrame, inputs: Mapping[str, str], *, target: str) -> Points:

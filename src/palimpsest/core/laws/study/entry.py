@@ -154,6 +154,14 @@ def plain_runs(runs: pd.DataFrame) -> pd.DataFrame:
     return mixed[(mixed[WAY] == usual[WAY]).all(axis=1)]
 
 
+def bare_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the plain runs that differ from the study's defaults in policy and replay alone.
+
+    Whatever else was changed (a penalty, the base's step, the optimiser) stands behind a comma.
+    """
+    return plain_runs(runs[~runs.policy_label.str.contains(", ", regex=False)])
+
+
 def one_per_seed(runs: pd.DataFrame) -> pd.DataFrame:
     """Keep one run of each setting and seed, the one with the most rows.
 

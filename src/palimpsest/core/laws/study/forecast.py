@@ -62,22 +62,6 @@ def like_loss(law: Law) -> Law:
     return replace(law, compare="log", noise_scaled=False)
 
 
-def summary(rows: Rows) -> Rows:
-    """Return per quantity and form the mean error and how many intervals hold what was seen."""
-    frame = pd.DataFrame(rows, columns=["quantity", "form", "error", "inside", "observed"])
-    return [
-        {
-            "quantity": quantity,
-            "form": form,
-            "mean_error": float(group.error.astype(float).mean()),
-            "mean_share": float((group.error.astype(float) / group.observed.abs()).mean()),
-            "n_intervals": int(group.inside.notna().sum()),
-            "n_inside": sum(inside is True for inside in group.inside),
-        }
-        for (quantity, form), group in frame.groupby(["quantity", "form"])
-    ]
-
-
 def forecast(
     what: str, points: Points, forms: list[Law], *, noise: Noise | None, options: Options
 ) -> Rows:

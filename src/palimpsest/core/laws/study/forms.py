@@ -17,7 +17,7 @@ from palimpsest.core.laws import load
 from palimpsest.core.laws.form import Law
 from palimpsest.core.laws.points import Points
 from palimpsest.core.laws.study.curves import along
-from palimpsest.core.laws.study.entry import SETTING, Entry, Options, make_entry, plain_runs
+from palimpsest.core.laws.study.entry import SETTING, Entry, Options, bare_runs, make_entry
 
 LEAST_CHECKPOINTS = 3  # of a run, below which it shows no curve
 KEYS = ["run", "model", "n_params", "seed"]
@@ -45,8 +45,8 @@ def form_fits(
 
 
 def along_runs(curves: pd.DataFrame) -> pd.DataFrame:
-    """Return the checkpoints of the plain runs that have enough of them to show a curve."""
-    mixed = plain_runs(curves[curves.checkpoint_step > 0])
+    """Return the checkpoints of the bare runs that have enough of them to show a curve."""
+    mixed = bare_runs(curves[curves.checkpoint_step > 0])
     return mixed[mixed.groupby("run").run.transform("size") >= LEAST_CHECKPOINTS]
 
 

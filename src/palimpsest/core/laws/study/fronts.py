@@ -84,25 +84,31 @@ def front(
     def area(points: tuple[Array, Array]) -> float:
         return pareto.hypervolume(*points, reference=(0.0, worst)) / unit
 
-    row: dict[str, Any] = {"hypervolume": area((learning, lost))}
-    row |= {"hypervolume_low": None, "hypervolume_high": None, "status": "not decidable"}
+    known: dict[str, Any] = {"probability": np.nan, "knee_probability": np.nan}
+    row: dict[str, Any] = {"hypervolume": area((learning, lost)), "status": "not decidable"}
+    row |= {"hypervolume_low": None, "hypervolume_high": None}
     row |= {"reason": "no setting was run with a second seed: no interval"}
-    probability = knee_probability = np.full(len(group), np.nan)
     if draws is not None:
-        pairs = list(zip(*draws, strict=True))
-        probability = pareto.membership_probability(*draws)
-        knee_probability = pareto.knee_probability(*draws)
-        low, high = interval(np.array([area(p) for p in pairs]), confidence=options.confidence)
+        areas = np.array([area(pair) for pair in zip(*draws, strict=True)])
+        low, high = interval(areas, confidence=options.confidence)
         row |= {"hypervolume_low": float(low), "hypervolume_high": float(high)}
         row |= {"status": "fitted", "reason": f"{len(group)} settings"}
+        known = {
+            "probability": pareto.membership_probability(*draws),
+            "knee_probability": pareto.knee_probability(*draws),
+        }
+    return {**row, "settings": of_front(group.assign(**known), loss=loss).to_dict("records")}
+
+
+def of_front(settings: pd.DataFrame, *, loss: str) -> pd.DataFrame:
+    """Mark the settings that no other beats, and the knee among them."""
+    learning, lost = settings.learning_nats.to_numpy(), settings.loss.to_numpy()
     at_knee = pareto.knee(learning, lost)
-    rows = group.assign(
+    marked = settings.assign(
         member=pareto.members(learning, lost),
-        probability=probability,
-        knee=np.arange(len(group)) == (-1 if at_knee is None else at_knee),
-        knee_probability=knee_probability,
-    ).drop(columns=["loss_error"])
-    return {**row, "settings": rows.rename(columns={"loss": loss}).to_dict("records")}
+        knee=np.arange(len(settings)) == (-1 if at_knee is None else at_knee),
+    )
+    return marked.drop(columns=["loss_error"]).rename(columns={"loss": loss})
 
 
 def drawn(

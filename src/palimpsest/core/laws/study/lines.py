@@ -11,8 +11,8 @@ from palimpsest.core.laws.study.entry import (
     SETTING,
     Entry,
     Options,
+    bare_runs,
     make_entry,
-    plain_runs,
     points_of,
 )
 
@@ -21,7 +21,7 @@ def line_fits(runs: pd.DataFrame, noise: Noise | None, options: Options) -> list
     """Fit `forgetting-line` to the final losses of each model's runs."""
     if not options.wants("forgetting-line"):
         return []
-    mixed = plain_runs(runs)
+    mixed = bare_runs(runs)
     entries = []
     for model, group in mixed.groupby("model"):
         inputs = {"L_new": "loss_new_nats"}
