@@ -13,7 +13,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from training_inputs import build_base, build_train, files, train_spec, write_inputs
+from training_inputs import (
+    build_base,
+    build_train,
+    files,
+    train_spec,
+    write_held_out,
+    write_inputs,
+)
+
+from palimpsest.stages import recall
 
 # Children are forked from a server that has imported all but computed nothing.
 os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
@@ -34,6 +43,9 @@ SPEC = train_spec(
 )
 
 
+MEASURED = SPEC | {"phase": SPEC["phase"] | {"checkpoints": {"kind": "even", "count": 40}}}
+
+
 def train_once(out: Path, inputs: dict[str, Path], base: Path, seconds: str) -> None:
     os.environ["PALIMPSEST_SAVE_SECONDS"] = seconds
     (out / "began").touch()
@@ -45,6 +57,15 @@ def pretrain_once(out: Path, inputs: dict[str, Path], seconds: str) -> None:
     os.environ["PALIMPSEST_SAVE_SECONDS"] = seconds
     (out / "began").touch()
     build_base(inputs, out, n_tokens=4000)
+    (out / "done").touch()
+
+
+def measure_once(out: Path, inputs: dict[str, Path], base: Path, run: Path, seconds: str) -> None:
+    os.environ["PALIMPSEST_SAVE_SECONDS"] = seconds
+    (out / "began").touch()
+    asked = {"every": 1, "held_out_tokens": 64, "drift_tokens": 32, "per_token": True}
+    roles = {"base": base, "trains": [run], **inputs}
+    recall.build(asked | {"checkpoints": "all", "phases": [MEASURED]}, roles, out)
     (out / "done").touch()
 
 
@@ -107,7 +128,7 @@ def base(inputs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def kill_and_compare(attempts: Attempts, *, n_kills: int) -> None:
-    """Kill at moments spread over the whole training, then let it end and compare every file."""
+    """Kill at moments spread over the whole work, then let it end and compare every file."""
     whole = finished(attempts.run(wait_after_save=None, save_seconds="1000"))
     random = np.random.default_rng(0)
     while attempts.n_resumed < n_kills:
@@ -132,6 +153,16 @@ def test_a_pretraining_killed_a_few_times_ends_the_same(
     inputs: dict[str, Path], tmp_path: Path
 ) -> None:
     kill_and_compare(Attempts(tmp_path, pretrain_once, inputs), n_kills=2)
+
+
+@pytest.mark.slow
+def test_a_recall_killed_ten_times_ends_the_same(
+    inputs: dict[str, Path], base: Path, tmp_path: Path
+) -> None:
+    for seed, role in enumerate(("new", "original"), start=5):
+        write_held_out(inputs[role], seed)
+    run = build_train(MEASURED, inputs, tmp_path / "run", before=base, base=base)
+    kill_and_compare(Attempts(tmp_path, measure_once, inputs, base, run), n_kills=10)
 
 
 @pytest.mark.slow

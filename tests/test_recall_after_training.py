@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
-from training_inputs import build_base, build_train, train_spec, walk, write_inputs
+from training_inputs import build_base, build_train, train_spec, write_held_out, write_inputs
 
 from palimpsest.stages import recall
 
@@ -33,14 +32,6 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     roles |= {role: inputs[role] for role in ("new", "original")}
     recall.build(spec | {"phases": specs}, roles, out)
     return out
-
-
-def write_held_out(folder: Path, seed: int) -> None:
-    np.save(folder / "held_out.npy", walk(100, seed=seed).astype(np.uint16))
-    trained = {"document": 0, "start_token": 0, "n_tokens": 700, "n_bytes": 1400}
-    pd.DataFrame([trained]).to_parquet(folder / "train_documents.parquet", index=False)
-    document = {"document": 0, "domain": "walk", "start_token": 0, "n_tokens": 100, "n_bytes": 250}
-    pd.DataFrame([document]).to_parquet(folder / "held_out_documents.parquet", index=False)
 
 
 def test_both_epochs_are_two_visits(built: Path) -> None:

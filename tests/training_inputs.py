@@ -95,6 +95,15 @@ def walk(n_tokens: int, *, seed: int) -> np.ndarray:
     return 1 + np.cumsum(steps) % (VOCAB - 1)
 
 
+def write_held_out(folder: Path, seed: int) -> None:
+    """Write what recall reads beside the training tokens: held-out text and both splits' sizes."""
+    np.save(folder / "held_out.npy", walk(100, seed=seed).astype(np.uint16))
+    trained = {"document": 0, "start_token": 0, "n_tokens": 700, "n_bytes": 1400}
+    pd.DataFrame([trained]).to_parquet(folder / "train_documents.parquet", index=False)
+    document = {"document": 0, "domain": "walk", "start_token": 0, "n_tokens": 100, "n_bytes": 250}
+    pd.DataFrame([document]).to_parquet(folder / "held_out_documents.parquet", index=False)
+
+
 def build_base(inputs: dict[str, Path], out: Path, **changes: Any) -> Path:
     """Pretrain the small base into a new folder."""
     out.mkdir(parents=True, exist_ok=True)
