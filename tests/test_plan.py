@@ -423,6 +423,67 @@ def test_a_sweep_of_ewc_shares_one_fisher_and_strength_0_needs_none(project):
     assert fishers[1].spec["kind"] == "fisher" and fishers[1].stage == "probes"
 
 
+def test_a_probe_of_chunks_does_not_depend_on_questions_that_end_its_phase(project):
+    stops = {"stop": [{"accuracy": None}, {"accuracy": 0.8}]}
+    plan = planned(only(x={"model": "neox-6k", "policy": {"kind": "best"}, **stops}))
+    (probe,) = plan.by_stage["probes"].values()
+    assert "questions" not in probe.inputs
+    asking = [train for train in plan.by_stage["train"].values() if "questions" in train.inputs]
+    assert (len(asking), len(plan.by_stage["train"])) == (1, 2)
+
+
+def test_a_probe_of_questions_reads_them(project):
+    stream = {"kind": "questions", "sequence_length": 64, "n_batches": 4}
+    plan = planned(only(x={"model": "neox-6k", "stream": stream, **FIXED}))
+    (probe,) = plan.by_stage["probes"].values()
+    assert "questions" in probe.inputs
+
+
+def test_settings_of_another_stream_are_told_apart_by_their_labels(project):
+    """Both take 16 windows' worth of text from a study whose runs cut chunks."""
+    stream = {"kind": "rolling", "window": 64, "stride": [32, 64], "n_new_tokens": 1024}
+    stream["sequence_length"] = 64
+    plan = planned(only(x={"model": "neox-6k", "stream": stream, **FIXED}))
+    (tables,) = plan.by_stage["tables"].values()
+    assert sorted(entry["label"] for entry in tables.spec["runs"]) == [
+        "fixed 0.01, n_new_tokens 1024, stride 32, window 64",
+        "fixed 0.01, n_new_tokens 1024, stride 64, window 64",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tasks", "revisions", "line"),
+    [
+        (
+            ["hellaswag"],
+            {},
+            "the data of hellaswag come from the hub; pin them: `revisions: {hellaswag: COMMIT}`",
+        ),
+        (
+            ["lambada_local"],
+            {"hellaswag": "c0ffee"},
+            "hellaswag is not fetched from the hub; those are: none of evals.tasks",
+        ),
+    ],
+)
+def test_data_of_stock_benchmarks_are_pinned(project, tasks, revisions, line):
+    content = study()
+    content["evals"] |= {"tasks": tasks, "revisions": revisions}
+    with pytest.raises(Fault) as told:
+        planned(content)
+    assert str(told.value) == f"evals.revisions: {line}"
+
+
+def test_another_pin_re_keys_the_benchmark_and_what_follows(project):
+    content = study()
+    content["evals"] |= {"tasks": ["hellaswag"], "revisions": {"hellaswag": "a"}}
+    before = planned(content)
+    content["evals"]["revisions"] = {"hellaswag": "b"}
+    new = new_in(planned(content), before)
+    assert set(new) == {"corpora", "evals", "tables", "fits", "report"}
+    assert len(new["corpora"]) == 1
+
+
 def test_orders_by_difficulty_share_the_base_s_losses(project):
     orders = ["easy-first", "hard-first"]
     plan = planned(

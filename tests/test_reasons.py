@@ -72,6 +72,50 @@ def test_a_changed_parameter_is_named_as_params_yaml_names_it(project, place, va
     assert reasons(to_do, stage) == {expected}
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "stage", "reasons_given"),
+    [
+        (
+            "optimizer/beta1",
+            0.8,
+            "train",
+            {"parameter optimizer.beta1: 0.9 → 0.8"},
+        ),
+        (
+            "optimizer/beta1",
+            0.8,
+            "probes",
+            {"parameter optimizer.beta1: 0.9 → 0.8"},
+        ),
+        (
+            "probe/landscape_replay",
+            [],
+            "probes",
+            {"parameter probe.landscape_replay: True → False"},
+        ),
+    ],
+)
+def test_what_a_spec_calls_otherwise_is_named_as_in_params_yaml(
+    project, place, value, stage, reasons_given
+):
+    assert reasons(changed(place, value), stage) == reasons_given
+
+
+def test_another_folder_of_a_published_model_and_its_pin_are_named(project):
+    """The plan of hub models needs no hub."""
+    content = yaml.safe_load(Path("params.yaml").read_text("utf-8"))
+    content["models"] = {"hub": {"small": {"repo": "owner/small", "revision": "a1"}}}
+    content["corpora"]["tokenizer"] = {"model": "small"}
+    content["evals"] |= {"tasks": ["hellaswag"], "revisions": {"hellaswag": "b1"}}
+    content["experiments"] = {
+        "x": {"model": "small", "policy": {"kind": "fixed", "learning_rate": 1.0e-3}}
+    }
+    Path("params.yaml").write_text(yaml.safe_dump(content), "utf-8")
+    assert reasons(changed("evals/revisions/hellaswag", "b2"), "corpora") == {
+        "parameter evals.revisions.hellaswag: b1 → b2"
+    }
+
+
 def test_other_laws_are_a_parameter_and_no_code(project):
     to_do = changed("fits/laws", ["constant", "power"])
     (reason,) = reasons(to_do, "fits")

@@ -51,15 +51,16 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for split in ("train", "validation"):
         rows = pd.DataFrame([ENDINGS | {"ind": n} for n in range(5)])
         rows.to_parquet(hellaswag / "data" / f"{split}-00000-of-00001.parquet")
-    publish(tmp_path / "cache", "EleutherAI/lambada_openai", lambada, ref="main", kind="datasets")
-    publish(tmp_path / "cache", "Rowan/hellaswag", hellaswag, ref="main", kind="datasets")
+    publish(tmp_path / "cache", "EleutherAI/lambada_openai", lambada, ref="pinned", kind="datasets")
+    publish(tmp_path / "cache", "Rowan/hellaswag", hellaswag, ref="pinned", kind="datasets")
     return tmp_path / "cache"
 
 
 def fetched(tmp_path: Path, task: str) -> Path:
     out = tmp_path / f"benchmark_{task}"
     out.mkdir()
-    corpora.build({"kind": "benchmark", "task": task, "lm_eval": "0"}, {}, out)
+    spec = {"kind": "benchmark", "task": task, "revision": "pinned", "lm_eval": "0"}
+    corpora.build(spec, {}, out)
     return out
 
 

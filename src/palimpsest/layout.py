@@ -210,7 +210,7 @@ class Layout:
             "probes",
             f"{run.model}_r{replay:g}_s{run.seed}",
             spec,
-            {"base": base, **self._texts(phase)},
+            {"base": base, **self._streamed(phase)},
             model=run.model,
             cost=costs.forward(self.shape(run.model), tokens, row=_row(phase)),
         )
@@ -374,18 +374,23 @@ class Layout:
 
     def _texts(self, phase: Phase) -> Inputs:
         """Return the token files that a phase reads; questions only where they are asked."""
-        texts: Inputs = {role: self.tokens[role] for role in ("new", "original")}
         asks = phase.stop is not None and phase.stop.accuracy is not None
-        if phase.stream["kind"] == "questions" or asks:
-            spec = {"kind": "questions"} | self.params.corpora.questions.model_dump()
-            texts["questions"] = self._tokens_of(
-                "questions", {"questions": self._text("questions", spec)}
-            )
-        return texts
+        return self._streamed(phase) | (self._questions() if asks else {})
+
+    def _streamed(self, phase: Phase) -> Inputs:
+        """Return the token files that a phase's stream is cut from."""
+        texts: Inputs = {role: self.tokens[role] for role in ("new", "original")}
+        return texts | (self._questions() if phase.stream["kind"] == "questions" else {})
+
+    def _questions(self) -> Inputs:
+        spec = {"kind": "questions"} | self.params.corpora.questions.model_dump()
+        text = self._text("questions", spec)
+        return {"questions": self._tokens_of("questions", {"questions": text})}
 
     def _evals(self, weights: Artifact, model: str, folder: str = "final") -> Artifact:
         evals = self.params.evals
-        spec = evals.model_dump(mode="json", exclude={"seeds"}) | {"folder": folder}
+        files = _task_files(Path(evals.task_dir), evals.tasks)
+        spec = evals.model_dump(mode="json", exclude={"seeds", "revisions"}) | {"folder": folder}
         n_tokens = costs.benchmark_tokens(evals.tasks, evals.limit)
         cost = costs.forward(self.shape(model), n_tokens, row=170)
         return self.add(
@@ -393,7 +398,7 @@ class Layout:
             weights.label,
             spec,
             {"weights": weights, **self._benchmarks()},
-            source=_hashes(_task_files(Path(evals.task_dir), evals.tasks)),
+            source=_hashes(files),
             model=model,
             cost=cost,
         )
@@ -402,11 +407,17 @@ class Layout:
         """Lay out the tasks that come with lm-eval, whose data the hub has."""
         evals = self.params.evals
         stock = [t for t in evals.tasks if not (Path(evals.task_dir) / f"{t}.yaml").is_file()]
+        _check_revisions(evals.revisions, stock)
         found = [
             self.add(
                 "corpora",
                 f"benchmark_{task}",
-                {"kind": "benchmark", "task": task, "lm_eval": version("lm_eval")},
+                {
+                    "kind": "benchmark",
+                    "task": task,
+                    "revision": evals.revisions[task],
+                    "lm_eval": version("lm_eval"),
+                },
             )
             for task in stock
         ]
@@ -453,9 +464,8 @@ class Layout:
         defaults = self.params.phase | {"optimizer": self.params.optimizer.model_dump()}
         optimizer = defaults["optimizer"] | self.params.phase.get("optimizer", {})
         own = dict(_differences(optimizer, phase.optimizer.model_dump()))
-        usual = USUAL_ORDER | self.params.phase.get("stream", {})
-        if usual.get("kind") == phase.stream["kind"]:
-            own |= dict(_differences({**phase.stream, **usual}, phase.stream))
+        usual = _stream_defaults(phase) | USUAL_ORDER | self.params.phase.get("stream", {})
+        own |= dict(_differences(usual, phase.stream))
         own |= {"base step": run.base_step} if run.base_step != "final" else {}
         if phase.ewc is not None:
             own["ewc"] = f"{phase.ewc.strength:g}"
@@ -548,6 +558,20 @@ def _n_bytes(section: P.Sessions | P.Documents) -> float:
     )
 
 
+def _check_revisions(revisions: dict[str, str], stock: list[str]) -> None:
+    """Refuse data of the hub that are not pinned, and a pin of what is not fetched."""
+    for task in stock:
+        if task not in revisions:
+            raise Fault(
+                f"evals.revisions: the data of {task} come from the hub; pin them: "
+                f"`revisions: {{{task}: COMMIT}}`"
+            )
+    for task in revisions:
+        if task not in stock:
+            known = ", ".join(stock) or "none of evals.tasks"
+            raise Fault(f"evals.revisions: {task} is not fetched from the hub; those are: {known}")
+
+
 def _task_files(folder: Path, tasks: tuple[str, ...]) -> list[Path]:
     if not folder.is_dir():
         raise Fault(f"{folder}: named in evals.task_dir, but there is no such folder")
@@ -608,6 +632,11 @@ def edit_label(phase: BaseModel) -> str:
 
 def _differences(usual: dict[str, Any], own: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     yield from ((name, value) for name, value in own.items() if usual.get(name) != value)
+
+
+def _stream_defaults(phase: Phase) -> dict[str, Any]:
+    fields = plug_in("streams", phase.stream["kind"], "stream").Settings.model_fields
+    return {name: field.default for name, field in fields.items() if not field.is_required()}
 
 
 def _probe_replay(phase: Phase) -> float:

@@ -295,6 +295,9 @@ class Evals(Closed):
 
     task_dir: ProjectPath = Field("data/tasks", description="folder of task files")
     tasks: tuple[str, ...] = Field(min_length=1, description="task names")
+    revisions: dict[str, str] = Field(
+        {}, description="commit of the data set of each task that comes with lm-eval"
+    )
     limit: int | None = Field(None, gt=0, description="items per task; null: all")
     batch_size: int = Field(32, gt=0)
     seeds: tuple[Seed, ...] = Field((0,), description="seeds whose final weights are evaluated")

@@ -27,6 +27,28 @@ SECTIONS: dict[str, tuple[tuple[str, type[BaseModel]], ...]] = {
 }
 CORPORA = {"documents": "original", "sessions": "new"}  # sections named other than their kind
 
+# Leaves that are called otherwise in params.yaml, by the kind of spec or the stage.
+ELSEWHERE = {
+    ("benchmark", "revision"): "evals.revisions.{task}",
+    ("benchmark", "lm_eval"): "version of lm_eval",
+    ("published-tokenizer", "path"): "models.hub.{tokenizer}.path",
+    ("published-tokenizer", "repo"): "models.hub.{tokenizer}.repo",
+    ("published-tokenizer", "revision"): "models.hub.{tokenizer}.revision",
+    ("same-tokenizer", "path"): "models.hub.{checked}.path",
+    ("published", "path"): "models.hub.{model}.path",
+    ("published", "repo"): "models.hub.{model}.repo",
+    ("published", "revision"): "models.hub.{model}.revision",
+    ("landscape", "landscape"): "probe.landscape_replay",
+    ("losses", "sequence_length"): "phase.stream.sequence_length",
+    ("fisher", "sequence_length"): "phase.stream.sequence_length",
+    ("fisher", "n_tokens"): "phase.ewc.fisher_tokens",
+    ("train", "epochs"): "phase.epochs",
+    ("recall", "phases"): "experiments",
+    ("evals", "folder"): "base_step",
+    ("tables", "runs"): "experiments",
+    ("tables", "probes"): "experiments",
+}
+
 
 class Reasons:
     """Compares missing artifacts of a stage with what is here and no longer asked for."""
@@ -67,13 +89,22 @@ class Reasons:
     def _place(self, name: str, artifact: Artifact) -> str:
         """Return where a leaf of a spec stands in params.yaml."""
         first = name.split(".")[0]
+        kind = artifact.spec.get("kind", self._stage)
+        if (kind, first) in ELSEWHERE:
+            return ELSEWHERE[kind, first].format(
+                model=artifact.model,
+                task=artifact.spec.get("task"),
+                tokenizer=self._to_do.plan.params.corpora.tokenizer.model,
+                checked=artifact.label.removeprefix("tokenizer_"),
+            )
         if self._stage == "corpora":
-            kind = artifact.spec["kind"]
             return f"corpora.{CORPORA.get(kind, kind)}.{name}"
+        if first == "optimizer" or name.startswith("phase.optimizer."):
+            return name.removeprefix("phase.")  # where every phase takes it from
         for section, model in SECTIONS.get(self._stage, ()):
             if first in model.model_fields:
                 return f"{section.format(model=artifact.model)}.{name}"
-        return {"runs": "experiments", "probes": "experiments"}.get(name, name)
+        return name
 
     def _missing_inputs(self, artifact: Artifact) -> list[str]:
         upstream = {a.stage for a in artifact.upstream() if self._to_do.is_missing(a)}

@@ -188,12 +188,12 @@ def check_tokenizer(spec: Record, tokenizer: Path, out: Path) -> None:
 
 
 def take_benchmark(spec: Record, out: Path) -> None:
-    """Write a task that comes with lm-eval, and its data from the hub (spec: task)."""
+    """Write a task that comes with lm-eval, and its data from the hub (spec: task, revision)."""
     commits = {}
 
     def rows_of(repo: str, config: str | None, split: str) -> list[Record]:
-        source = {"repo": repo, "revision": "main", "config": config, "split": split}
-        placed, commits[split] = of_hub(source)
+        pinned = {"repo": repo, "revision": spec["revision"]}
+        placed, commits[split] = of_hub(pinned | {"config": config, "split": split})
         return [row for _, row in placed]
 
     origin = write_task(spec["task"], out, rows_of)
