@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from project import Project, checked_out, copied  # noqa: E402
 
-from palimpsest import layout  # noqa: E402
+from palimpsest import sources  # noqa: E402
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def project(tmp_path, monkeypatch):
     shutil.copy(ROOT / "dvc.yaml", tmp_path)
     shutil.copy(ROOT / "studies" / "smoke.yaml", tmp_path / "params.yaml")
     monkeypatch.chdir(tmp_path)
-    layout._hash.cache_clear()
+    sources.content_hash.cache_clear()
     return tmp_path
 
 

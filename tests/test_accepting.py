@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from standing import missing, stand, stand_all
 
-from palimpsest import layout, store
+from palimpsest import sources, store
 from palimpsest.accepting import accept
 from palimpsest.faults import Fault
 from palimpsest.plan import ACCEPTED, load
@@ -14,7 +14,7 @@ from palimpsest.schedule import Schedule
 
 
 def planned() -> Schedule:
-    layout._hash.cache_clear()
+    sources.content_hash.cache_clear()
     return Schedule(load(Path("params.yaml")))
 
 

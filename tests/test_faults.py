@@ -11,7 +11,7 @@ import pytest
 import yaml
 from standing import stand
 
-from palimpsest import amounts, cli, faults, layout, store, worker
+from palimpsest import amounts, cli, faults, sources, store, worker
 from palimpsest.faults import Fault
 from palimpsest.plan import load
 
@@ -27,7 +27,7 @@ def fault(place: str, value: object) -> str:
         node = node.setdefault(name, {})
     node[last] = value
     Path("changed.yaml").write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
-    layout._hash.cache_clear()
+    sources.content_hash.cache_clear()
     with pytest.raises(Fault) as told:
         load(Path("changed.yaml"))
     return str(told.value)

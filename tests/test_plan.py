@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from palimpsest import layout
+from palimpsest import sources
 from palimpsest.faults import Fault
 from palimpsest.plan import Plan, Stages, load
 
@@ -33,7 +33,7 @@ def study() -> dict:
 
 def planned(content: dict | None = None) -> Plan:
     """Return the plan for some parameters, or for params.yaml."""
-    layout._hash.cache_clear()
+    sources.content_hash.cache_clear()
     if content is None:
         return load(Path("params.yaml"))
     Path("changed.yaml").write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")

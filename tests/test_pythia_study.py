@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from palimpsest import costs, layout, overview, plan
+from palimpsest import costs, overview, plan, sources
 from palimpsest.shapes import PYTHIA
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -142,7 +142,7 @@ def test_a_folders_weights_are_its_identity(project: Path) -> None:
     names = []
     for weights in ("first", "second"):
         (mine / "model.safetensors").write_text(weights)
-        layout._hash.cache_clear()
+        sources.content_hash.cache_clear()
         planned = plan.load(Path("params.yaml")).by_stage
         names.append({stage: set(members) for stage, members in planned.items()})
     changed = {stage for stage in names[0] if names[0][stage] != names[1][stage]}

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from standing import stand_all
 
-from palimpsest import layout
+from palimpsest import sources
 from palimpsest.plan import load
 from palimpsest.reasons import Reasons
 from palimpsest.schedule import Schedule
@@ -26,7 +26,7 @@ def changed(place: str, value: object) -> Schedule:
 
 
 def planned() -> Schedule:
-    layout._hash.cache_clear()
+    sources.content_hash.cache_clear()
     return Schedule(load(Path("params.yaml")))
 
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel
 
-from palimpsest import costs, published, store
+from palimpsest import costs, labels, phase_costs, published, sources
 from palimpsest import params as P
 from palimpsest.amounts import Amounts
 from palimpsest.core.checkpoints import doublings, folder_name
 from palimpsest.core.plug_ins import plug_in
-from palimpsest.core.records import question_of, read_records
-from palimpsest.core.stock import task_file
 from palimpsest.core.streams.orders import orders_taken
 from palimpsest.core.streams.replay import Ramp
 from palimpsest.costs import Cost
@@ -29,11 +25,8 @@ if TYPE_CHECKING:
     from palimpsest.plan import Artifact, Inputs, Plan
 
 
-UNPACKED = 7.3  # bytes of text per byte of the xz files in data/
-USUAL_ORDER = {"order": "time", "repeats": 1, "replay_order": "shuffled", "part": None}
 BY_DIFFICULTY = ("easy-first", "hard-first")
 ORDERING = ("order", "cycles", "repeats", "replay_order", "replay_cycles", "part")
-OWN_COLUMNS = ("kind", "order", "repeats", "cycles")
 
 
 class Layout:
@@ -53,7 +46,7 @@ class Layout:
     def corpora(self) -> None:
         """Lay out text, tokenizer and tokens."""
         corpora = self.params.corpora
-        _check_questions(Path(corpora.questions.path))
+        sources.check_questions(Path(corpora.questions.path))
         original = self._text("original", {"kind": "documents"} | _given(corpora.original))
         new = self._text("new", {"kind": "sessions"} | _given(corpora.new))
         self.tokenizer = self._tokenizer(original)
@@ -61,10 +54,10 @@ class Layout:
             role: self._tokens_of(role, {"text": text})
             for role, text in (("original", original), ("new", new))
         }
-        sources = _files_of(Path(corpora.new.path)) if corpora.new.path else []
-        self.amounts = Amounts(self.tokens["new"], sources)
-        self.n_new_tokens = _n_bytes(corpora.new) / costs.BYTES_PER_NEW_TOKEN
-        self.n_original_tokens = _n_bytes(corpora.original) / costs.BYTES_PER_NEW_TOKEN
+        named = sources.files_of(Path(corpora.new.path)) if corpora.new.path else []
+        self.amounts = Amounts(self.tokens["new"], named)
+        self.n_new_tokens = sources.n_bytes(corpora.new) / costs.BYTES_PER_NEW_TOKEN
+        self.n_original_tokens = sources.n_bytes(corpora.original) / costs.BYTES_PER_NEW_TOKEN
         self.entries: dict[str, dict[str, Any]] = {}
         self.probes: dict[str, dict[str, Any]] = {}
         self.usual_probe: dict[str, Any] = {}
@@ -100,7 +93,9 @@ class Layout:
             self.params.recall.model_dump() | {"phases": phases},
             {"base": base, "trains": list(chain), **texts},
             model=run.model,
-            cost=self._recall_cost(run),
+            cost=phase_costs.of_recall(
+                self.params.recall, run, self.shape(run.model), n_new_tokens=self.n_new_tokens
+            ),
         )
         self._enter(run, base=base, probe=probe, chain=chain, recall=recall)
 
@@ -158,14 +153,14 @@ class Layout:
             {"kind": "same-tokenizer", **source},
             {"tokenizer": self.tokenizer},
             # The weights too: DVC watches data/ for the corpora stage, and bases follow from it.
-            source=_hashes(published.files(source)),
+            source=sources.hashes(published.files(source)),
         )
         return self.add(
             "bases",
             label,
             spec,
             {"tokenizer": self.tokenizer, "same": same},
-            source=_hashes(published.files(source)),
+            source=sources.hashes(published.files(source)),
             model=model,
             cost=replace(
                 costs.training(self.shape(model), 0, row=0),
@@ -181,52 +176,47 @@ class Layout:
 
     def probe(self, run: Run, phase: Phase, base: Artifact) -> Artifact:
         """Lay out the probe of a base on the batches and at the replay ratio of a phase."""
-        settings = self.params.probe
+        spec = self._probe_spec(run, phase)
+        probe = self.add(
+            "probes",
+            f"{run.model}_r{spec['replay_fraction']:g}_s{run.seed}",
+            spec,
+            {"base": base, **self._streamed(phase)},
+            model=run.model,
+            cost=phase_costs.of_probe(spec, self.shape(run.model), row=phase_costs.row(phase)),
+        )
+        setting = [spec["stream"], spec["optimizer"], run.base_step]
+        self.probes[probe.key] = {
+            "model": run.model,
+            "seed": run.seed,
+            "replay_fraction": spec["replay_fraction"],
+            "stream": spec["stream"]["kind"],
+            "base_step": str(run.base_step),
+            "optimizer": phase.optimizer.kind,
+            "warm_steps": spec["warm_steps"],
+            "usual": setting == self.usual_probe.setdefault(run.model, setting),
+            "probe": self._place("probes", probe),
+        }
+        return probe
+
+    def _probe_spec(self, run: Run, phase: Phase) -> dict[str, Any]:
+        settings, replay = self.params.probe, _probe_replay(phase)
         asked = phase.policy.get("decrease")
         if phase.policy["kind"] == "hold" and asked not in settings.decreases:
             raise Fault(
                 f"experiments.{run.experiment}.policy.decrease: {asked} is not probed; "
                 "add it to probe.decreases"
             )
-        replay = _probe_replay(phase)
-        stream = phase.stream | {
-            name: value for name, value in USUAL_ORDER.items() if name in phase.stream
-        }
-        spec = settings.model_dump(mode="json", exclude={"landscape_replay"}) | {
+        usual = {n: value for n, value in labels.USUAL_ORDER.items() if n in phase.stream}
+        return settings.model_dump(mode="json", exclude={"landscape_replay"}) | {
             "kind": "landscape",
             "base_step": self._base_step(run),
-            "stream": stream,
+            "stream": phase.stream | usual,
             "replay_fraction": replay,
             "seed": run.seed,
             "optimizer": phase.optimizer.model_dump(),
             "landscape": replay in settings.landscape_replay,
         }
-        batch_tokens = float(stream.get("batch_tokens") or stream.get("window") or 1024)
-        n_forward = 14 + (3 * settings.rates.points if spec["landscape"] else 2)
-        tokens = settings.batches * n_forward * batch_tokens
-        if spec["landscape"]:
-            tokens += settings.batches * settings.rates.points * settings.original_tokens
-        probe = self.add(
-            "probes",
-            f"{run.model}_r{replay:g}_s{run.seed}",
-            spec,
-            {"base": base, **self._streamed(phase)},
-            model=run.model,
-            cost=costs.forward(self.shape(run.model), tokens, row=_row(phase)),
-        )
-        setting = [stream, spec["optimizer"], run.base_step]
-        self.probes[probe.key] = {
-            "model": run.model,
-            "seed": run.seed,
-            "replay_fraction": replay,
-            "stream": stream["kind"],
-            "base_step": str(run.base_step),
-            "optimizer": phase.optimizer.kind,
-            "warm_steps": settings.warm_steps,
-            "usual": setting == self.usual_probe.setdefault(run.model, setting),
-            "probe": self._place("probes", probe),
-        }
-        return probe
 
     def train(
         self,
@@ -253,17 +243,14 @@ class Layout:
         inputs |= self.difficulties(run, phase, base)
         if phase.ewc is not None and phase.ewc.strength > 0:
             inputs["fisher"] = self.fisher(run, phase, base)
-        shape = self.shape(run.model)
-        new, replay = self._tokens(phase)
-        weights = costs.weight_bytes(shape)
-        kept = _weights_kept(phase.checkpoints)
-        look = costs.forward(shape, new, row=_row(phase))
-        cost = costs.plus(
-            costs.training(shape, new + replay, row=_row(phase)),
-            Cost(n_bytes=kept * weights, flops=_looks(phase) * look.flops),
-        )
+        cost = phase_costs.of_training(phase, self.shape(run.model), n_new_tokens=self.n_new_tokens)
         return self.add(
-            "train", _label(run, phase, epoch), spec, inputs, model=run.model, cost=cost
+            "train",
+            labels.folder_label(run, phase, epoch),
+            spec,
+            inputs,
+            model=run.model,
+            cost=cost,
         )
 
     def edit(self, run: Run, phase: BaseModel, *, before: Artifact, base: Artifact) -> Artifact:
@@ -272,7 +259,7 @@ class Layout:
         spec = {"phase": settings, "epoch": 0, "epochs": None}
         return self.add(
             "train",
-            f"{before.label}_{edit_label(phase).replace(' ', '')}",
+            f"{before.label}_{labels.edit_label(phase).replace(' ', '')}",
             spec | {"seed": run.seed, "base_step": self._base_step(run)},
             {"before": before, "base": base},
             model=run.model,
@@ -361,12 +348,12 @@ class Layout:
     def _tokenizer(self, original: Artifact) -> Artifact:
         spec, files = published.tokenizer_spec(self.params)
         inputs: Inputs = {"original": original} if spec["kind"] == "tokenizer" else {}
-        return self.add("corpora", "tokenizer", spec, inputs, source=_hashes(files))
+        return self.add("corpora", "tokenizer", spec, inputs, source=sources.hashes(files))
 
     def _text(self, label: str, spec: dict[str, Any]) -> Artifact:
         named = [Path(spec[name]) for name in ("path", "train", "held_out") if name in spec]
-        files = [file for path in named for file in _files_of(path)]
-        return self.add("corpora", label, spec, source=_hashes(files))
+        files = [file for path in named for file in sources.files_of(path)]
+        return self.add("corpora", label, spec, source=sources.hashes(files))
 
     def _tokens_of(self, role: str, inputs: Inputs) -> Artifact:
         kind = "questions" if role == "questions" else "text"
@@ -389,7 +376,7 @@ class Layout:
 
     def _evals(self, weights: Artifact, model: str, folder: str = "final") -> Artifact:
         evals = self.params.evals
-        files = _task_files(Path(evals.task_dir), evals.tasks)
+        files = sources.task_files(Path(evals.task_dir), evals.tasks)
         spec = evals.model_dump(mode="json", exclude={"seeds", "revisions"}) | {"folder": folder}
         n_tokens = costs.benchmark_tokens(evals.tasks, evals.limit)
         cost = costs.forward(self.shape(model), n_tokens, row=170)
@@ -398,7 +385,7 @@ class Layout:
             weights.label,
             spec,
             {"weights": weights, **self._benchmarks()},
-            source=_hashes(files),
+            source=sources.hashes(files),
             model=model,
             cost=cost,
         )
@@ -407,7 +394,7 @@ class Layout:
         """Lay out the tasks that come with lm-eval, whose data the hub has."""
         evals = self.params.evals
         stock = [t for t in evals.tasks if not (Path(evals.task_dir) / f"{t}.yaml").is_file()]
-        _check_revisions(evals.revisions, stock)
+        sources.check_revisions(evals.revisions, stock)
         found = [
             self.add(
                 "corpora",
@@ -451,146 +438,17 @@ class Layout:
             "epochs": phase.epochs,
             "n_phases": len(run.phases),
             "earlier": [phase.model_dump(mode="json") for phase in run.phases[:-1]],
-            **_method(run),
-            "label": self._setting_label(run),
+            **labels.method(run),
+            "label": labels.setting_label(self.params, run),
         }
-
-    def _setting_label(self, run: Run) -> str:
-        """Return policy and whatever else sets a run apart from the study's defaults.
-
-        Replay, order, repeats and epochs have columns of their own in the tables.
-        """
-        phase = run.trainings[-1]
-        defaults = self.params.phase | {"optimizer": self.params.optimizer.model_dump()}
-        optimizer = defaults["optimizer"] | self.params.phase.get("optimizer", {})
-        own = dict(_differences(optimizer, phase.optimizer.model_dump()))
-        usual = _stream_defaults(phase) | USUAL_ORDER | self.params.phase.get("stream", {})
-        own |= dict(_differences(usual, phase.stream))
-        own |= {"base step": run.base_step} if run.base_step != "final" else {}
-        if phase.ewc is not None:
-            own["ewc"] = f"{phase.ewc.strength:g}"
-        if isinstance(phase.replay_fraction, Ramp):
-            ends = phase.replay_fraction
-            own |= {"replay": f"{ends.start:g} to {ends.end:g}"}
-        shown = {name: value for name, value in own.items() if name not in OWN_COLUMNS}
-        edits = [edit_label(edit) for edit in run.phases if not isinstance(edit, Phase)]
-        settings = (f"{name} {value}" for name, value in sorted(shown.items()))
-        return ", ".join([_policy_label(phase), *settings, *edits])
 
     def _place(self, role: str, artifact: Artifact) -> int:
         return self.lists[role].setdefault(artifact, len(self.lists[role]))
-
-    def _tokens(self, phase: Phase) -> tuple[float, float]:
-        """Return how many new and replayed tokens one epoch of a phase will train on, about."""
-        stream = phase.stream
-        new = float(stream.get("n_new_tokens") or self.n_new_tokens) * stream["repeats"]
-        if stream.get("order") == "cyclic":
-            new *= stream["cycles"]
-        if stream.get("part"):
-            new *= stream["part"]["end"] - stream["part"]["start"]
-        replay = phase.replay_fraction
-        share = replay if isinstance(replay, float) else (replay.start + replay.end) / 2
-        return (0.0, new) if share == 1 else (new, new * share / (1 - share))
-
-    def _recall_cost(self, run: Run) -> Cost:
-        settings, shape = self.params.recall, self.shape(run.model)
-        n_checkpoints = 1 + sum(
-            phase.epochs * (phase.checkpoints.count or 1) for phase in run.trainings
-        )
-        new = max(float(p.stream.get("n_new_tokens") or self.n_new_tokens) for p in run.trainings)
-        pieces = new / settings.every
-        held_out = 2 * settings.held_out_tokens + 4 * settings.drift_tokens
-        row = shape.context_length if shape else 0
-        return costs.forward(shape, n_checkpoints * (pieces + held_out), row=row)
-
-
-def _looks(phase: Phase) -> float:
-    """Return how many forward passes over the new rows come beside training.
-
-    Each piece is measured before and after; a policy that searches takes about 1.6 a step.
-    """
-    return 2.0 + 1.6 * (phase.policy["kind"] in ("follow", "best"))
-
-
-def _weights_kept(checkpoints: P.Checkpoints) -> float:
-    """Return how many times the fp32 weights an epoch leaves: the last, moments, and others."""
-    others = (checkpoints.count or len(checkpoints.steps or ()) + 1) - 1
-    return 1.0 + 2.0 * checkpoints.moments + others * (0.5 if checkpoints.dtype == "bf16" else 1.0)
-
-
-def _row(phase: Phase) -> int:
-    """Return how many tokens attend to each other in training."""
-    return int(phase.stream.get("window") or phase.stream.get("max_tokens") or 0) or int(
-        phase.stream["sequence_length"]
-    )
-
-
-def _check_questions(path: Path) -> None:
-    """Refuse questions that cannot be read, whether or not a phase asks them yet."""
-    if not list(read_records(path, question_of)):
-        raise Fault(f"{path}: holds no questions; give lines of {{question, answer}}")
-
-
-def _hashes(files: list[Path]) -> dict[str, str]:
-    return {file.as_posix(): _hash(file) for file in files if not file.is_dir()}
 
 
 def _given(section: P.Closed) -> dict[str, Any]:
     """Return what a section says; what it leaves out is no part of a key."""
     return section.model_dump(mode="json", exclude_none=True)
-
-
-def _files_of(path: Path) -> list[Path]:
-    """Return a file, or all files of a folder in order."""
-    if not path.is_dir():
-        return [path]
-    return sorted(file for file in path.rglob("*") if file.is_file())
-
-
-def _n_bytes(section: P.Sessions | P.Documents) -> float:
-    """Return about how much text for training a domain holds; 0 for what is to be fetched."""
-    named = section.path or (section.train if isinstance(section, P.Documents) else None)
-    files = _files_of(Path(named)) if named else []
-    return sum(
-        (UNPACKED if file.suffix == ".xz" else 1) * file.stat().st_size
-        for file in files
-        if file.is_file()
-    )
-
-
-def _check_revisions(revisions: dict[str, str], stock: list[str]) -> None:
-    """Refuse data of the hub that are not pinned, and a pin of what is not fetched."""
-    for task in stock:
-        if task not in revisions:
-            raise Fault(
-                f"evals.revisions: the data of {task} come from the hub; pin them: "
-                f"`revisions: {{{task}: COMMIT}}`"
-            )
-    for task in revisions:
-        if task not in stock:
-            known = ", ".join(stock) or "none of evals.tasks"
-            raise Fault(f"evals.revisions: {task} is not fetched from the hub; those are: {known}")
-
-
-def _task_files(folder: Path, tasks: tuple[str, ...]) -> list[Path]:
-    if not folder.is_dir():
-        raise Fault(f"{folder}: named in evals.task_dir, but there is no such folder")
-    for task in tasks:
-        if not (folder / f"{task}.yaml").is_file() and task_file(task) is None:
-            known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
-            raise Fault(
-                f"evals.tasks: there is no {folder}/{task}.yaml and no such task in lm-eval; "
-                f"known: {known}"
-            )
-    return sorted(folder.iterdir())
-
-
-@cache
-def _hash(file: Path) -> str:
-    try:
-        return store.sha256(file)[:16]
-    except FileNotFoundError:
-        raise Fault(f"{file}: named in params.yaml, but there is no such file") from None
 
 
 def _check(run: Run) -> None:
@@ -610,35 +468,6 @@ def _check(run: Run) -> None:
             )
 
 
-def _method(run: Run) -> dict[str, Any]:
-    """Return in a word what keeps old text, besides mixing it in, and how strongly."""
-    last = run.phases[-1]
-    if not isinstance(last, Phase):
-        settings = last.model_dump(mode="json")
-        kind = settings.pop("kind")
-        return {"method": kind, "method_strength": next(iter(settings.values()))}
-    if last.ewc is not None:
-        return {"method": "ewc", "method_strength": last.ewc.strength}
-    if len(run.phases) > 1 and last.replay_fraction == 1:
-        return {"method": "consolidation", "method_strength": None}
-    return {"method": "plain", "method_strength": None}
-
-
-def edit_label(phase: BaseModel) -> str:
-    """Name an edit as its plug-in does."""
-    module = plug_in("edits", phase.model_dump()["kind"], "phase")
-    return str(module.label(phase))
-
-
-def _differences(usual: dict[str, Any], own: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    yield from ((name, value) for name, value in own.items() if usual.get(name) != value)
-
-
-def _stream_defaults(phase: Phase) -> dict[str, Any]:
-    fields = plug_in("streams", phase.stream["kind"], "stream").Settings.model_fields
-    return {name: field.default for name, field in fields.items() if not field.is_required()}
-
-
 def _probe_replay(phase: Phase) -> float:
     if phase.probe_replay is not None:
         return phase.probe_replay
@@ -651,22 +480,3 @@ def _needs_length(phase: Phase) -> bool:
     """Return whether an epoch depends on how many follow; such phases share no beginnings."""
     policy = plug_in("policies", phase.policy["kind"], "policy")
     return bool(policy.NEEDS_LENGTH) or isinstance(phase.replay_fraction, Ramp)
-
-
-def _policy_label(phase: Phase) -> str:
-    module = plug_in("policies", phase.policy["kind"], "policy")
-    return str(module.label(module.Params(**phase.policy)))
-
-
-def _label(run: Run, phase: Phase, epoch: int) -> str:
-    """Return the readable part of a training artifact's name."""
-    numbers = [value for value in phase.policy.values() if isinstance(value, float | int)]
-    policy = phase.policy["kind"] + "".join(f"{number:g}" for number in numbers[:1])
-    replay = phase.replay_fraction
-    share = f"{replay:g}" if isinstance(replay, float) else f"{replay.start:g}to{replay.end:g}"
-    stream = phase.stream["kind"] if phase.stream["kind"] != "chunks" else ""
-    order = phase.stream.get("order", "time")
-    parts = [run.model, policy, f"r{share}", stream, order if order != "time" else ""]
-    if phase.stream.get("repeats", 1) > 1:
-        parts.append(f"x{phase.stream['repeats']}")
-    return "_".join([part for part in parts if part] + [f"s{run.seed}", f"e{epoch + 1}"])

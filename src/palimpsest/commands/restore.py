@@ -9,20 +9,17 @@ import typer
 from palimpsest.commands.shared import (
     JsonOption,
     QuietOption,
-    complete_stage,
+    StagesArgument,
+    chosen_stages,
     say,
     show,
-    stage_names,
     track,
 )
 
 
 def restore(
     commit: Annotated[str, typer.Argument(help="Commit, tag or branch whose dvc.lock is read.")],
-    stages: Annotated[
-        list[str] | None,
-        typer.Argument(help="Stages to take back; all by default.", autocompletion=complete_stage),
-    ] = None,
+    stages: StagesArgument = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -33,12 +30,11 @@ def restore(
 
     Example: palimpsest restore HEAD~3 train
     """
-    from palimpsest.plan import Stages
     from palimpsest.restoring import lost, take_back
     from palimpsest.vault import Vault
 
     vault = Vault()
-    chosen = stage_names(stages or [], Stages().order)
+    chosen = chosen_stages(stages)
     found = lost(vault, revision=commit, stages=chosen)
     for (stage, name), files in track(list(found.items()), "restore", quiet=quiet or as_json):
         take_back(vault, stage, name, files)

@@ -79,8 +79,21 @@ def complete_study(incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
-def stage_names(asked: list[str], known: Sequence[str]) -> tuple[str, ...]:
+StagesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(help="Only these stages; all by default.", autocompletion=complete_stage),
+]
+
+
+def chosen_stages(asked: list[str] | None) -> tuple[str, ...]:
     """Return the stages that a person named, or all; Fault if there is no such stage."""
+    from palimpsest.plan import Stages
+
+    return stage_names(asked or [], Stages().order)
+
+
+def stage_names(asked: list[str], known: Sequence[str]) -> tuple[str, ...]:
+    """Return those of the known stages that were asked for, or all; Fault for an unknown one."""
     for stage in asked:
         if stage not in known:
             raise Fault(f"{stage}: no such stage; the stages are {', '.join(known)}")

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from palimpsest.commands.shared import (
     JsonOption,
     QuietOption,
-    complete_stage,
+    StagesArgument,
+    chosen_stages,
     say,
     show,
-    stage_names,
     track,
 )
 
 
 def verify(
-    stages: Annotated[
-        list[str] | None,
-        typer.Argument(help="Stages to check; all by default.", autocompletion=complete_stage),
-    ] = None,
+    stages: StagesArgument = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -33,11 +29,10 @@ def verify(
     Exit codes: 0 all sound, 1 something is damaged.
     """
     from palimpsest import verifying
-    from palimpsest.plan import Stages
     from palimpsest.vault import Vault
 
     named = Vault().named_by(today=Path("dvc.lock").exists())
-    folders = verifying.artifacts(stage_names(stages or [], Stages().order))
+    folders = verifying.artifacts(chosen_stages(stages))
     found = {
         str(folder): faults
         for folder in track(folders, "verify", quiet=quiet or as_json)
