@@ -42,6 +42,9 @@ Inputs = dict[str, Any]
 # Role of an input → what a row of it is called.
 CORPORA: dict[str, Source] = {"new": "new", "original": "replay"}
 
+# Many small tables between large tensors that come and go keep the heap from shrinking.
+JOINED_EVERY = 16
+
 
 @dataclass
 class Done:
@@ -57,10 +60,14 @@ class Done:
         self.weights = weights.clone()
         for name, frame in frames.items():
             self.frames.setdefault(name, []).append(frame)
+        if self.n_checkpoints % JOINED_EVERY == 0:
+            self.joined()
 
     def joined(self) -> Frames:
-        """Return all rows, one table per name."""
-        return {name: pd.concat(parts, ignore_index=True) for name, parts in self.frames.items()}
+        """Return all rows, one table per name, and keep them as such."""
+        tables = {name: pd.concat(parts, ignore_index=True) for name, parts in self.frames.items()}
+        self.frames = {name: [table] for name, table in tables.items()}
+        return tables
 
 
 def build(spec: Spec, inputs: Inputs, out: Path) -> None:
