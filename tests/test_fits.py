@@ -253,6 +253,26 @@ def test_seeds_of_a_published_base_are_one_point_and_no_interval(tmp_path: Path)
     assert rows and all(row["low"] is None and row["inside"] is None for row in rows)
 
 
+def test_seeds_of_a_diverging_rate_do_not_widen_what_is_said_of_another_policy(
+    tmp_path: Path,
+) -> None:
+    """Seeds of the fixed rate lie 2 nats apart, those of the sweep 0.008."""
+    write_tables(tmp_path, seed=0)
+    runs = pd.read_csv(tmp_path / "runs.csv")
+    fixed = runs[runs.policy == "fixed"]
+    wild = pd.concat([fixed.assign(seed=k, run=fixed.run + f"-{k}") for k in (1, 2)])
+    wild["forgetting_nats"] += 2.0 * wild.seed
+    pd.concat([runs, wild]).to_csv(tmp_path / "runs.csv", index=False)
+    found = run_stage(tmp_path, laws=["replay-exponential"])
+    widths: dict[str, list[float]] = {"hold 5 %": [], "fixed 1e-03": []}
+    for row in found["advice"]["measured"]:
+        one = row["forgetting_nats"]
+        widths[row["policy_label"]].append(one["high"] - one["low"])
+    assert max(widths["hold 5 %"]) < 0.1
+    assert min(widths["fixed 1e-03"]) > 1
+    assert found["fits"]["forgetting/replay-exponential/tiny"]["noise"] < 0.02
+
+
 @pytest.mark.slow
 def test_built_twice_the_files_are_the_same(tmp_path: Path) -> None:
     texts = []

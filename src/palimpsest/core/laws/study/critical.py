@@ -10,7 +10,7 @@ import pandas as pd
 from palimpsest.core import pareto
 from palimpsest.core.laws.form import predict
 from palimpsest.core.laws.intervals import Noise
-from palimpsest.core.laws.study.entry import Entry, Options
+from palimpsest.core.laws.study.entry import Entry, Options, pooled_noise
 from palimpsest.core.laws.study.replay import N_GRID, at_size, best_of, by_size, per_size
 
 Rows = list[dict[str, Any]]
@@ -82,7 +82,7 @@ def of_policies(
             runs,
             "forgetting_nats",
             what="forgetting",
-            noise=noise,
+            noise=pooled_noise(runs, "forgetting_nats") or noise,
             options=options,
             end=f", {label}",
         )
