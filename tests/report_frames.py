@@ -38,7 +38,12 @@ NO_FITS: dict[str, Any] = {
 }
 COLUMNS = {
     "experiments": ["experiment", "run"],
-    "memory": ["run", "control_run", "order_memory", "low", "high"],
+    "memory": [
+        *("run", "control_run", "order_memory", "low", "high"),
+        *("n_returns", "F_between", "anticipation_nats", "recovery"),
+    ],
+    "shifts": ["run", "round", "shift", "change_nats", "n_pairs"],
+    "neighbours": ["run", "again", "distance", "change_nats", "excess_nats", "n_pairs"],
     "rates": [
         *("model", "n_params", "seed", "replay_fraction", "target", "decrease"),
         *("median_learning_rate", "q1", "q3", "n_found", "n_batches"),
@@ -75,6 +80,10 @@ def frames(runs: list[dict[str, Any]], **tables: Any) -> Frames:
     """Return a study of these runs; what is not given is an empty table or no fits."""
     empty = {name: pd.DataFrame(columns=columns) for name, columns in COLUMNS.items()}
     known = pd.DataFrame(runs or [run()]).iloc[: len(runs)]
+    if "memory" in tables:  # a planted one names the columns that it is about
+        tables["memory"] = tables["memory"].reindex(
+            columns=list(dict.fromkeys([*tables["memory"], *COLUMNS["memory"]]))
+        )
     return Frames(**{**empty, "fits": NO_FITS, "runs": known, **tables})
 
 
@@ -108,6 +117,12 @@ def run(**changes: Any) -> dict[str, Any]:
         "share_beyond_edge": np.nan,
         "method": "plain",
         "method_strength": np.nan,
+        "base_step": "final",
+        "window": np.nan,
+        "stride": np.nan,
+        "max_tokens": np.nan,
+        "stride_fraction": np.nan,
+        "whole_corpus": True,
         **changes,
     }
     name = f"{row['model']}-{row['policy_label']}-{row['replay_fraction']}-{row['seed']}"

@@ -62,6 +62,8 @@ def write_tables(
         "recall.parquet": per_run(runs, recall_of, random),
         "drift.parquet": per_run(runs, drift_of, random),
         "pieces.parquet": per_run(runs, pieces_of, random),
+        "shifts.csv": per_run(runs, shifts_of, random),
+        "neighbours.csv": per_run(runs, neighbours_of, random),
         "lag.parquet": per_run(runs, lag_of, random),
         "landscape.parquet": landscape_frame(sizes, random),
     }
@@ -155,6 +157,12 @@ def run_row(model: str, n_params: int, policy: str, ratio: float, seed: int) -> 
         "n_phases": 1,
         "method": "plain",
         "method_strength": None,
+        "base_step": "final",
+        "window": None,
+        "stride": None,
+        "max_tokens": None,
+        "stride_fraction": None,
+        "whole_corpus": True,
         "n_steps": N_STEPS,
         "n_new_tokens": n_new,
         "n_replay_tokens": n_replay,
@@ -410,6 +418,28 @@ def pieces_of(run: Any, random: np.random.Generator) -> pd.DataFrame:
     )
 
 
+def shifts_of(run: Any, random: np.random.Generator) -> pd.DataFrame:
+    shift = np.arange(1 - N_PIECES, N_PIECES)
+    change = np.where(shift < 0, -0.1, -0.6 * np.exp(-np.maximum(shift, 0) / 20))
+    change = change + 0.02 * random.standard_normal(len(shift))
+    pairs = N_PIECES - np.abs(shift)
+    return pd.DataFrame({"round": 0, "shift": shift, "change_nats": change, "n_pairs": pairs})
+
+
+def neighbours_of(run: Any, random: np.random.Generator) -> pd.DataFrame:
+    distance = np.arange(1, N_PIECES // 2)
+    excess = -0.1 / distance + 0.01 * random.standard_normal(len(distance))
+    return pd.DataFrame(
+        {
+            "again": False,
+            "distance": distance,
+            "change_nats": excess - 0.05,
+            "excess_nats": excess,
+            "n_pairs": 4,
+        }
+    )
+
+
 def memory_frame(runs: pd.DataFrame, random: np.random.Generator) -> pd.DataFrame:
     rows = []
     for run in runs.itertuples():
@@ -429,6 +459,10 @@ def memory_frame(runs: pd.DataFrame, random: np.random.Generator) -> pd.DataFram
             "primacy_nats_high": -0.05,
             "recency_nats_low": 0.12,
             "recency_nats_high": 0.28,
+            "n_returns": np.nan,
+            "F_between": np.nan,
+            "anticipation_nats": np.nan,
+            "recovery": np.nan,
         }
         for fifth in range(1, 6):
             row[f"F_after_fifth_{fifth}"] = 0.45 - 0.09 * fifth

@@ -17,6 +17,17 @@ SHARED = "(a claim about one of several settings shares its 5 % among them all)"
 
 
 @dataclass(frozen=True)
+class Table:
+    """Rows beside an answer that decide nothing; `absent` says why there are none."""
+
+    title: str
+    note: str
+    header: tuple[str, ...]
+    rows: Rows
+    absent: str
+
+
+@dataclass(frozen=True)
 class Answer:
     """One question of the study, decided; `value` and `interval` are ready to read."""
 
@@ -32,6 +43,7 @@ class Answer:
     header: tuple[str, ...] = ()
     rows: Rows = ()
     lines: str = ""
+    beside: tuple[Table, ...] = ()
 
 
 @dataclass(frozen=True)

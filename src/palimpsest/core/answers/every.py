@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from palimpsest.core.answers import clocks, drift, memory, policies, rates, replay, schedule
 from palimpsest.core.answers.answer import Answer
+from palimpsest.core.answers.beside import beside
 from palimpsest.core.answers.frames import Frames
 
 
@@ -17,7 +20,7 @@ def answers(frames: Frames) -> list[Answer]:
         rates.beyond_edge(frames),
         rates.never_learn(frames),
         drift.predicts(frames),
-        memory.order(frames),
+        replace(memory.order(frames), beside=beside(frames)),
         schedule.come_back(frames),
         policies.knee(frames),
         schedule.difficulty(frames),

@@ -11,7 +11,7 @@ import pandas as pd
 
 from palimpsest.core.main_policy import main_policy
 
-CSV_TABLES = ("runs", "experiments", "memory", "rates", "evals", "bases")
+CSV_TABLES = ("runs", "experiments", "memory", "rates", "evals", "bases", "shifts", "neighbours")
 PARQUET_TABLES = ("steps", "held_out", "recall", "drift", "pieces", "lag", "landscape")
 
 
@@ -25,6 +25,8 @@ class Frames:
     rates: pd.DataFrame
     evals: pd.DataFrame
     bases: pd.DataFrame
+    shifts: pd.DataFrame
+    neighbours: pd.DataFrame
     steps: pd.DataFrame
     held_out: pd.DataFrame
     recall: pd.DataFrame

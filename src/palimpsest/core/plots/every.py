@@ -18,6 +18,7 @@ from palimpsest.core.plots.memory import memory
 from palimpsest.core.plots.rates import rates
 from palimpsest.core.plots.recall_map import recall_map
 from palimpsest.core.plots.replay import forgetting, learning
+from palimpsest.core.plots.shifts import shifts
 from palimpsest.core.plots.tradeoff import tradeoff
 
 FIGURES: tuple[Callable[[Frames], Drawing | Missing], ...] = (
@@ -31,6 +32,7 @@ FIGURES: tuple[Callable[[Frames], Drawing | Missing], ...] = (
     layers,
     memory,
     recall_map,
+    shifts,
     lag,
     tradeoff,
     held_out_size,
