@@ -22,7 +22,7 @@ from palimpsest.fingerprint import digest, fingerprint
 from palimpsest.layout import Layout
 
 DVC_FILE, ACCEPTED = Path("dvc.yaml"), Path("workflow/accepted.yaml")
-CODE_SUFFIXES = {".py", ".j2", ".css", ".js"}
+CODE_SUFFIXES = {".py", ".j2", ".css", ".js", ".csv"}
 Inputs = dict[str, "Artifact | list[Artifact]"]
 
 

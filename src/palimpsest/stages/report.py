@@ -11,6 +11,8 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from palimpsest.core.answers import numbers
+from palimpsest.core.answers.earlier import HEADER as EARLIER_HEADER
+from palimpsest.core.answers.earlier import earlier
 from palimpsest.core.answers.every import answers
 from palimpsest.core.answers.fitted import critical_words, law_rows
 from palimpsest.core.answers.forecast import predicted_size
@@ -106,6 +108,8 @@ def render(title: str, *, frames: Frames, answered: list, advice: list, shown: l
         run_header=HEADER,
         runs=run_rows(frames),
         details=json.dumps(run_details(frames), separators=(",", ":")).replace("<", "\\u003c"),
+        earlier=earlier(frames),
+        earlier_header=EARLIER_HEADER,
         kept=theme.KEPT,
         lost=theme.LOST,
         sizes=[(model, theme.size_colour(frames.sizes, model)) for model in frames.sizes],

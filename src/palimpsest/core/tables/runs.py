@@ -15,6 +15,7 @@ Entry = dict[str, Any]
 # What may differ between a run and its control: neither what is learned nor how fast.
 NOT_COMPARED = ("checkpoints", "stop", "measure_edge_every", "measure_decrease", "probe_replay")
 SEEDLESS = {"base": None, "seed": None}
+ROLLING = ("window", "stride", "max_tokens", "stride_fraction")
 RUN_COLUMNS = [
     *("run", "model", "n_params", "n_params_total", "seed", "policy", "policy_label"),
     *("decrease_asked", "learning_rate", "replay_fraction", "stream", "order", "repeats"),
@@ -26,6 +27,7 @@ RUN_COLUMNS = [
     *("forgetting_against_control_nats", "forgetting_per_nat", "mad_drift", "relative_drift"),
     *("kl_new_nats", "kl_original_nats", "sum_learning_rate", "sum_update_norm"),
     *("sum_decrease", "share_beyond_edge", "share_correct", "method", "method_strength"),
+    *("base_step", "window", "stride", "max_tokens", "stride_fraction", "whole_corpus"),
 ]
 
 
@@ -120,6 +122,9 @@ def _settings(entry: Entry) -> dict[str, Any]:
         "method": entry["method"],
         "method_strength": entry["method_strength"],
         "stop_reason": entry["stop_reason"],
+        "base_step": str(entry["asked_base_step"]),
+        **{name: stream.get(name) for name in ROLLING},
+        "whole_corpus": stream.get("n_new_tokens") is None and stream.get("part") is None,
     }
 
 
