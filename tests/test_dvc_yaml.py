@@ -107,7 +107,14 @@ def code(stage: str) -> tuple[set[Path], set[str]]:
         files |= closure(named) - named
     if any("PackageLoader(" in file.read_text("utf-8") for file in files):
         files |= set((SOURCE / "palimpsest" / "templates").iterdir())
+    files |= {data for file in files for data in named_data(file)}
     return files, packages
+
+
+def named_data(file: Path) -> list[Path]:
+    """Return the tables beside a module that it names."""
+    text = file.read_text("utf-8")
+    return [table for table in file.parent.glob("*.csv") if table.name in text]
 
 
 def declared(stage: str) -> set[str]:
