@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 import pytest
-from test_page_in_browser import CHROMIUM, PROVENANCE, opened
+from test_page_in_browser import CHROMIUM, opened, tell_provenance
 from test_report import built, study
 
 AXE = Path(os.environ.get("AXE", "axe.min.js"))
@@ -54,7 +54,7 @@ def test_axe_finds_no_serious_fault(
     (tmp_path / "report").mkdir()
     driven = tmp_path / "report" / "index.html"
     driven.write_text(page.replace("</body>", scripts + "</body>"), "utf-8")
-    (tmp_path / "provenance.js").write_text(f"showProvenance({json.dumps(PROVENANCE)});")
+    tell_provenance(driven)
     found = opened(driven, width=width, profile=tmp_path / "profile", seconds=60)
     assert found["width"] == width
     assert found["n_passes"] > 10

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from test_report import built, study
 
+from palimpsest.provenance import page_hash
+
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
@@ -79,7 +81,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     driven = html.replace("<head>", "<head>" + WATCH).replace("</body>", DRIVE + "</body>")
     (folder / "report").mkdir()
     (folder / "report" / "driven.html").write_text(driven)
-    (folder / "provenance.js").write_text(f"showProvenance({json.dumps(PROVENANCE)});")
+    tell_provenance(folder / "report" / "driven.html")
     return folder / "report" / "driven.html"
 
 
@@ -97,6 +99,23 @@ def test_the_page_sorts_filters_and_opens_a_run(page: Path, width: int, tmp_path
     assert "12.5 s of processors" in found["provenance"]
     assert found["width"] == width and not found["overflow"]
     assert found["faults"] == []
+
+
+@pytest.mark.slow
+def test_the_provenance_of_another_report_is_not_shown(page: Path, tmp_path: Path) -> None:
+    other = tmp_path / "report" / "driven.html"
+    other.parent.mkdir()
+    shutil.copyfile(page, other)
+    tell_provenance(other, named="0123456789abcdef")
+    found = opened(other, width=1440, profile=tmp_path)
+    assert "belongs to another report" in found["provenance"]
+    assert "3.11.9" not in found["provenance"] and found["faults"] == []
+
+
+def tell_provenance(page: Path, *, named: str = "") -> None:
+    """Write the provenance that stands beside a page's folder, naming that page or another."""
+    content = json.dumps(PROVENANCE | {"page": named or page_hash(page)})
+    (page.parent.parent / "provenance.js").write_text(f"showProvenance({content});")
 
 
 def opened(page: Path, *, width: int, profile: Path, seconds: int = 9) -> dict:

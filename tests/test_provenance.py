@@ -59,10 +59,12 @@ def test_only_artifacts_that_stand_are_summed(
 def test_the_file_is_one_call_with_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     store.write_json(store.index("train", "k"), ["a"])
-    provenance.write([record("train", "a", 0.0, 1.0)])
+    page = tmp_path / "index.html"
+    page.write_text('<div id="provenance" data-page="0af3"></div>')
+    provenance.write([record("train", "a", 0.0, 1.0)], page=page)
     text = (store.RESULTS / "provenance.js").read_text()
     content = json.loads(text.removeprefix("showProvenance(").removesuffix(");\n"))
-    assert content["total"]["n_recorded"] == 1
+    assert content["total"]["n_recorded"] == 1 and content["page"] == "0af3"
 
 
 def test_a_process_knows_its_commit_versions_and_machine(
@@ -70,8 +72,10 @@ def test_a_process_knows_its_commit_versions_and_machine(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     git = ("git", "-c", "user.name=n", "-c", "user.email=e@example.org")
-    (tmp_path / "file").write_text("one")
-    for command in (["init", "-q"], ["add", "file"], ["commit", "-qm", "First"]):
+    (tmp_path / "src").mkdir()
+    for file in ("src/code.py", "params.yaml"):
+        (tmp_path / file).write_text("one")
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "First"]):
         subprocess.run([*git, *command], check=True)
     head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
     told = provenance.here.__wrapped__()
@@ -79,7 +83,9 @@ def test_a_process_knows_its_commit_versions_and_machine(
     assert told["python"] == platform.python_version()
     assert f"torch {version('torch')}" in told["versions"].split(", ")
     assert "cores" in told["hardware"] and "GiB" in told["hardware"]
-    (tmp_path / "file").write_text("two")
+    (tmp_path / "params.yaml").write_text("another study")
+    assert provenance.here.__wrapped__()["commit"] == head.stdout[:12]
+    (tmp_path / "src/code.py").write_text("two")
     assert provenance.here.__wrapped__()["commit"] == f"{head.stdout[:12]} with changes"
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import replace
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 from synthetic_tables import write_tables
 
+from palimpsest import provenance
 from palimpsest.core.answers.every import answers
 from palimpsest.core.answers.forecast import predicted_size
 from palimpsest.faults import Fault
@@ -93,6 +95,13 @@ def page(out: Path) -> Page:
 def test_the_page_stands_alone(page: Page) -> None:
     assert page.loaded == ["../provenance.js"]  # what differs between machines, where it is known
     assert not [link for link in page.links if not link.startswith(("#", "figures/"))]
+
+
+def test_the_page_carries_a_hash_of_itself(out: Path) -> None:
+    carried = provenance.page_hash(out / "index.html")
+    assert re.fullmatch("[0-9a-f]{16}", carried)
+    bare = (out / "index.html").read_text().replace(carried, "", 1)
+    assert hashlib.sha256(bare.encode()).hexdigest().startswith(carried)
 
 
 def test_its_links_lead_somewhere(page: Page, out: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -21,6 +22,8 @@ from palimpsest import store
 PACKAGES = ("palimpsest", "torch", "transformers", "datasets", "lm-eval", "snakemake", "dvc")
 ALIKE = ("commit", "python", "versions", "hardware")  # what `here` tells, of each artifact
 SUMS = ("cpu_seconds", "wall_seconds", "measured_n_tokens", "measured_flops")
+CODE = ("src", "workflow", "dvc.yaml", "Snakefile")  # params.yaml is the study's, not the code's
+PAGE = re.compile(r'data-page="(\w+)"')  # the hash that the report stage writes into its page
 FILE, CALL = "provenance.js", "showProvenance"  # a script: pages opened as files read no JSON
 Record = dict[str, Any]
 
@@ -56,10 +59,16 @@ def of_study(records: Iterable[Record]) -> dict[str, Any]:
     }
 
 
-def write(records: Iterable[Record]) -> None:
-    """Write results/provenance.js, which the page loads."""
-    content = json.dumps(of_study(records), sort_keys=True)
+def write(records: Iterable[Record], *, page: Path) -> None:
+    """Write results/provenance.js, which the page loads, and which names that page."""
+    content = json.dumps(of_study(records) | {"page": page_hash(page)}, sort_keys=True)
     store.write_text(store.RESULTS / FILE, f"{CALL}({content});\n")
+
+
+def page_hash(page: Path) -> str:
+    """Return the hash that a page carries; empty for a page without one."""
+    found = PAGE.search(page.read_text("utf-8"))
+    return found.group(1) if found else ""
 
 
 def origins(records: Iterable[Record]) -> list[dict[str, Any]]:
@@ -108,9 +117,9 @@ def _version(package: str) -> str:
 
 
 def _commit() -> str:
-    """Return the commit of the code, and whether tracked files differ from it."""
+    """Return the commit of the code, and whether tracked code differs from it."""
     head = _git("rev-parse", "--short=12", "HEAD")
-    changed = head and _git("status", "--porcelain", "--untracked-files=no")
+    changed = head and _git("status", "--porcelain", "--untracked-files=no", "--", *CODE)
     return f"{head} with changes" if changed else head
 
 

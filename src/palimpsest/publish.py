@@ -39,7 +39,7 @@ def publish(key: str) -> None:
     shutil.rmtree(old, ignore_errors=True)
     records = [store.read_json(path) for path in sorted(store.RECORDS.glob("*/*.json"))]
     _write_costs(records)
-    provenance.write(records)
+    provenance.write(records, page=target / "index.html")
 
 
 def shown(folder: Path) -> list[tuple[str, str, str, str]]:

@@ -32,6 +32,10 @@ function showProvenance(record) {
 
   const total = record.total;
   place.replaceChildren();
+  if (record.page !== place.dataset.page) {
+    add(place, "p", "results/provenance.js beside this page belongs to another report: where, with what and at what cost this one was built is not known here.").className = "absent";
+    return;
+  }
   if (total.n_recorded < total.n_artifacts) {
     add(place, "p", `Records of ${total.n_recorded} of ${total.n_artifacts} artifacts are in this folder; the others came from elsewhere.`);
   }

@@ -19,7 +19,8 @@ from palimpsest.core.answers.numbers import between, percent, plain, rate
 
 RECORDED = Path(__file__).with_name("earlier_results.csv")
 HEADER = ("earlier run", "setting", "benchmark", "then", "here", "difference", "reads")
-NOT_RUN, NEVER = "not run here", "not run here: {} not recorded, so nothing is the same setting"
+NOT_RUN, NOT_EVALUATED = "not run here", "not evaluated here"
+NEVER = "not run here: {} not recorded, so nothing is the same setting"
 PLAIN = {"n_phases": 1, "repeats": 1, "order": "time", "method": "plain", "base_step": "final"}
 COLUMNS = {  # of the earlier results: of the runs here
     "model": "model",
@@ -48,10 +49,10 @@ NUMBERS = {  # words for the settings that a row records
 
 @dataclass(frozen=True)
 class Earlier:
-    """The comparison: how many settings there are, how many were run here, a row per number."""
+    """The comparison: how many settings there are, how many evaluated here, a row per number."""
 
     n_settings: int
-    n_run: int
+    n_evaluated: int
     rows: tuple[tuple[str, ...], ...]
 
 
@@ -67,17 +68,20 @@ def earlier(frames: Frames, recorded: Path = RECORDED) -> Earlier:
         here = frames.evals[frames.evals.run.isin(matched)]
         here = here[(here.task == row.task) & (here.metric == row.metric)]
         if here.empty:
-            rows.append((*head, "–", "–", reason or NOT_RUN))
+            rows.append((*head, "–", "–", reason or (NOT_EVALUATED if matched else NOT_RUN)))
             continue
         found.add(name)
-        rows += [(*head, _value(one), *_difference(row, one)) for one in each(here)]
+        named = [(f"{_value(one)}, {one.run}", *_difference(row, one)) for one in each(here)]
+        rows += [(*head, *one) for one in named]
     return Earlier(len(settings), len(found), tuple(rows))
 
 
 def same_setting(row: Any, frames: Frames) -> tuple[list[str], str]:
     """Return the runs of an earlier row's setting, and why there can be none ("" if there can)."""
     if row.mode == "none":
-        return [name for name in frames.evals.run if name.startswith(f"base:{row.model}:s")], ""
+        bases = frames.final_bases
+        seeds = bases[bases.model == row.model].seed
+        return [f"base:{row.model}:s{seed}" for seed in seeds], ""
     absent = not_recorded(row)
     if absent:
         return [], NEVER.format(" and ".join(absent))
@@ -93,8 +97,9 @@ def same_setting(row: Any, frames: Frames) -> tuple[list[str], str]:
 
 
 def not_recorded(row: Any) -> list[str]:
-    """Return what of a training's setting is unknown: rate, policy, how the text was cut."""
-    absent = []
+    """Return what of a training's setting is unknown: replay, rate, how the text was cut, …"""
+    named = {"replay share": row.replay_ratio, "epochs": row.epochs}
+    absent = [name for name, value in named.items() if pd.isna(value)]
     if pd.isna(row.lr_policy):
         absent.append("policy")
     if row.lr_policy == "warmup":
@@ -110,7 +115,8 @@ def not_recorded(row: Any) -> list[str]:
 def _equal(column: pd.Series, value: Any) -> pd.Series:
     if isinstance(value, str):
         return column == value
-    return pd.Series(np.isclose(column.astype(float), float(value), rtol=1e-6), index=column.index)
+    same = np.isclose(column.astype(float), float(value), rtol=1e-6, atol=0.0)
+    return pd.Series(same, index=column.index)
 
 
 def _setting(row: Any) -> str:
@@ -125,7 +131,10 @@ def _told(row: Any, name: str) -> bool:
 
 
 def _value(row: Any) -> str:
-    decimals = 4 if row.metric != "perplexity" else max(0, 3 - int(np.log10(row.value)))
+    if not np.isfinite(row.value):
+        return "–"
+    digits_before = int(np.log10(max(row.value, 1.0)))
+    decimals = max(0, 3 - digits_before) if row.metric == "perplexity" else 4
     text = plain(row.value, decimals=decimals)
     if pd.isna(row.stderr):
         return f"{text} (no error recorded)"
@@ -133,14 +142,19 @@ def _value(row: Any) -> str:
 
 
 def _difference(then: Any, here: Any) -> tuple[str, str]:
-    """Return here minus then with its 95 % interval, and what it says; logarithms of perplexity."""
+    """Return here minus then with its 95 % interval, and what it says; logarithms of perplexity.
+
+    The errors are those of a benchmark's items: how far seeds lie apart is not in them.
+    """
     log = then.metric == "perplexity"
     words = "ln ratio " if log else ""
+    if not np.isfinite([then.value, here.value]).all():
+        return "–", "not decidable: a value is not finite"
     far = np.log(here.value / then.value) if log else here.value - then.value
     scale = (then.value, here.value) if log else (1.0, 1.0)
     half = Z * np.hypot(then.stderr / scale[0], here.stderr / scale[1])
     text = f"{words}{plain(far, decimals=3, signed=True)}"
     if not np.isfinite(half):
         return text, "not decidable: an error is not recorded"
-    reads = "the same within its error" if abs(far) <= half else "different"
+    reads = "not told apart" if abs(far) <= half else "differs by more than its items explain"
     return f"{text} ({between(far - half, far + half)})", reads
