@@ -173,6 +173,20 @@ def test_rates_against_size(kappa: dict[str, float | None], verdict: str) -> Non
     assert answer.rows[0][1:] == ("1.0e-3", "14.0\u202f%")
 
 
+def test_decreases_below_a_percent_keep_rows_of_their_own() -> None:
+    """1.5 and 2 % are both 2 % without decimals, and 0.1 % is 0 %; the law is of 2 % alone."""
+    rows = [
+        ("small", 100, 0, 0.0, "decrease", decrease, eta, eta, eta, 8, 8)
+        for decrease, eta in ((0.001, 1e-4), (0.015, 1e-3), (0.02, 2e-3))
+    ]
+    law = {"target": "decrease", "decrease": 0.02, "n_params": 100, "low": 1e-3, "high": 3e-3}
+    table = pd.DataFrame(rows, columns=frames([]).rates.columns)
+    answer = rates.by_size(frames([], rates=table, fits={**NO_FITS, "rates": [law]}))
+    names = [f"η for {share}\u202f%" for share in ("0.1", "1.5", "2")]
+    assert answer.header == ("size", *names, "largest decrease")
+    assert answer.rows[0][1:4] == ("1.0e-4", "1.0e-3", "2.0e-3 (1.0e-3 to 3.0e-3)")
+
+
 def test_the_answer_says_that_the_control_sees_fewer_tokens() -> None:
     study = sweep({0.0: 0.5, 0.5: 0.02, 0.75: 0.01, 1.0: 0.0})
     for one in study:

@@ -10,7 +10,7 @@ from lm_eval import simple_evaluate
 from lm_eval.tasks import TaskManager
 from tiny_artifacts import tiny_model, write_tokenizer
 
-from palimpsest.core.benchmarks import _stderr
+from palimpsest.core.benchmarks import _items, _stderr
 from palimpsest.core.models import save_causal_lm
 from palimpsest.faults import Fault
 from palimpsest.stages import evals
@@ -195,6 +195,13 @@ def test_metrics_whose_items_are_no_numbers_have_a_value_and_no_error(
         assert np.isnan([row.stderr, row.chance]).all()
     items = pd.read_parquet(tmp_path / "out" / "items.parquet")
     assert set(items.task) == {"endings"}
+
+
+def test_items_that_are_true_or_false_count() -> None:
+    """A task's own metric may return `pred == gold` of two numpy values."""
+    scored = [{"doc_id": k, "acc": np.int64(k) == np.int64(1)} for k in range(2)]
+    assert _items("t", "acc", scored).value.tolist() == [0.0, 1.0]
+    assert _items("t", "acc", [{"doc_id": 0, "acc": (True, False)}]).empty
 
 
 def test_a_second_build_writes_the_same_bytes(

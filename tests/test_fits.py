@@ -12,7 +12,7 @@ import pytest
 from synthetic_tables import FORGET, RATE, forgetting, target_rate, write_tables
 
 from palimpsest.core.answers.forecast import compared
-from palimpsest.core.laws.study.entry import plain_runs, pooled_noise
+from palimpsest.core.laws.study.entry import bare_runs, plain_runs, pooled_noise
 from palimpsest.stages import fits
 
 QUICK = ["power", "replay-share", "replay-exponential", "replay-size", "replay-line"]
@@ -235,6 +235,19 @@ def test_of_ways_that_as_many_runs_share_the_plainest_is_kept(
         for k, other in enumerate(others)
     ]
     assert sorted(plain_runs(pd.DataFrame(rows[::-1])).run) == kept
+
+
+def test_bare_runs_are_those_of_the_way_that_all_fits_take() -> None:
+    """Two epochs are the usual way of three runs, one of them bare; two bare runs have one."""
+    way = WAY | {"replay_fraction": 0.0}
+    rows = [way | {"run": f"one{k}", "seed": k} for k in range(2)]
+    rows += [way | {"run": "two", "seed": 0, "epochs": 2}]
+    label = f"{way['policy_label']}, ewc 1"
+    rows += [
+        way | {"run": f"ewc{k}", "seed": k, "epochs": 2, "policy_label": label} for k in range(2)
+    ]
+    assert sorted(plain_runs(pd.DataFrame(rows)).run) == ["ewc0", "ewc1", "two"]
+    assert list(bare_runs(pd.DataFrame(rows)).run) == ["two"]
 
 
 def test_seeds_of_a_published_base_are_one_point_and_no_interval(tmp_path: Path) -> None:

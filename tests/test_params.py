@@ -270,3 +270,22 @@ def test_each_plug_in_is_a_file_of_its_own(package):
 def test_an_unknown_plug_in_names_the_nearest():
     with pytest.raises(Fault, match=r"experiments\.x\.policy\.kind: 'hodl' is unknown; .* hold\?"):
         plug_in("policies", "hodl", "experiments.x.policy")
+
+
+@pytest.mark.parametrize("revision", ["main", "v1.0", "218ec5", "218EC52E", "a" * 41])
+def test_data_of_benchmarks_are_pinned_by_a_commit(tmp_path, revision):
+    file = tmp_path / "params.yaml"
+    file.write_text(yaml.safe_dump(changed("evals/revisions", {"hellaswag": revision})))
+    with pytest.raises(Fault) as told:
+        P.load(file)
+    assert str(told.value) == (
+        f"{file}: evals.revisions.hellaswag: must be a commit, 7 to 40 hexadecimal digits, since "
+        f"branches and tags move (got {revision!r})"
+    )
+
+
+@pytest.mark.parametrize("revision", ["218ec52", "218ec52e09a7e7462a5400043bb9a69a41d06b76"])
+def test_a_commit_may_be_short(tmp_path, revision):
+    file = tmp_path / "params.yaml"
+    file.write_text(yaml.safe_dump(changed("evals/revisions", {"hellaswag": revision})))
+    assert P.load(file).evals.revisions == {"hellaswag": revision}

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from palimpsest import sources
+from palimpsest.core.policies import fixed
 from palimpsest.faults import Fault
 from palimpsest.plan import Plan, Stages, load
 
@@ -451,6 +452,14 @@ def test_settings_of_another_stream_are_told_apart_by_their_labels(project):
     ]
 
 
+def test_a_comma_in_a_policy_s_name_is_not_another_setting(project, monkeypatch):
+    """Behind a comma stands what keeps a run out of the laws."""
+    monkeypatch.setattr(fixed, "label", lambda params: "fixed, slowly")
+    plan = planned(only(x={"model": "neox-6k", **FIXED}))
+    (tables,) = plan.by_stage["tables"].values()
+    assert [entry["label"] for entry in tables.spec["runs"]] == ["fixed; slowly"]
+
+
 @pytest.mark.parametrize(
     ("tasks", "revisions", "line"),
     [
@@ -461,7 +470,7 @@ def test_settings_of_another_stream_are_told_apart_by_their_labels(project):
         ),
         (
             ["lambada_local"],
-            {"hellaswag": "c0ffee"},
+            {"hellaswag": "c0ffee1"},
             "hellaswag is not fetched from the hub; those are: none of evals.tasks",
         ),
     ],
@@ -476,9 +485,9 @@ def test_data_of_stock_benchmarks_are_pinned(project, tasks, revisions, line):
 
 def test_another_pin_re_keys_the_benchmark_and_what_follows(project):
     content = study()
-    content["evals"] |= {"tasks": ["hellaswag"], "revisions": {"hellaswag": "a"}}
+    content["evals"] |= {"tasks": ["hellaswag"], "revisions": {"hellaswag": "a" * 40}}
     before = planned(content)
-    content["evals"]["revisions"] = {"hellaswag": "b"}
+    content["evals"]["revisions"] = {"hellaswag": "b" * 40}
     new = new_in(planned(content), before)
     assert set(new) == {"corpora", "evals", "tables", "fits", "report"}
     assert len(new["corpora"]) == 1

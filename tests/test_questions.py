@@ -69,8 +69,10 @@ def cases() -> dict[str, Case]:
         "4: seeds scatter": (four, followed(0.01, LOOSE), OPEN),
         "4: only ends were kept": (four, followed(0.2, TIGHT, steps=(0, 8)), OPEN),
         "5: a third lies beyond": (five, edges(0.3, 0.01), YES),
-        "5: none lies beyond": (five, edges(0.0, 0.0), NO),
-        "5: none of ten steps": (five, edges(0.0, 0.0, n_steps=10), OPEN),
+        "5: one in a hundred lies beyond": (five, edges(0.01, 0.005), NO),
+        "5: one in a hundred, of ten steps": (five, edges(0.01, 0.005, n_steps=10), OPEN),
+        "5: none of three runs": (five, edges(0.0, 0.0), OPEN),
+        "5: all of three runs": (five, edges(1.0, 0.0), YES),
         "5: seeds scatter": (five, edges(0.3, LOOSE), OPEN),
         "6: the lowest rate is idle": (six, rates_that_learn(0.0, TIGHT), YES),
         "6: all rates learn": (six, rates_that_learn(0.4, TIGHT), NO),
@@ -196,14 +198,24 @@ def test_the_lines_that_would_answer_a_question_are_valid(number: int, tmp_path:
     assert {one.model for one in planned} == set(study["models"]["sizes"])
 
 
-def test_few_seeds_and_few_steps_widen_a_share() -> None:
-    """0 of 30 steps, over 2 settings of 3 seeds that agree: 4 degrees of freedom.
+@pytest.mark.parametrize("n_steps", [10, 400])
+def test_runs_that_all_agree_are_the_draws_however_long(n_steps: int) -> None:
+    """0 of 3 runs, or 3 of 3: Clopper and Pearson's end is 0.025^(1/3) = 29.2 % from the other."""
+    never = rates.beyond_edge(edges(0.0, 0.0, n_steps=n_steps))
+    assert {row[2] for row in never.rows} == {"0.0\u202f% to 70.8\u202f%"}
+    always = rates.beyond_edge(edges(1.0, 0.0, n_steps=n_steps))
+    assert {row[2] for row in always.rows} == {"29.2\u202f% to 100.0\u202f%"}
 
-    Student's over Gauss's quantile is 2.776445/1.959964, so that 30 steps are worth 14.95, and
-    Clopper and Pearson's upper end is 1 - 0.025^(1/14.95) = 21.9 %.
+
+def test_few_seeds_and_few_steps_widen_a_share() -> None:
+    """3 of 30 steps, in 2 settings of 3 seeds that agree: 4 degrees of freedom.
+
+    Student's over Gauss's quantile is 2.776445/1.959964, so that 30 steps are worth 14.95.
     """
-    answer = rates.beyond_edge(edges(0.0, 0.0, n_steps=10))
-    assert all(row[2] == "0.0\u202f% to 21.9\u202f%" for row in answer.rows)
+    answer = rates.beyond_edge(edges(0.1, 0.0, n_steps=10))
+    low, high = beta.ppf(0.025, 1.495, 14.455), beta.ppf(0.975, 2.495, 13.455)
+    expected = f"{100 * low:.1f}\u202f% to {100 * high:.1f}\u202f%"
+    assert {row[2] for row in answer.rows} == {expected}
 
 
 def test_steps_of_seeds_that_lie_apart_are_worth_fewer() -> None:
@@ -235,6 +247,22 @@ def test_other_ways_of_training_say_nothing_of_sizes_and_rates() -> None:
             planted, runs=pd.concat([planted.runs, again]), lag=pd.concat([planted.lag, lag])
         )
         assert clocks.one_curve(both).verdict == YES
+
+
+def test_half_lives_are_of_the_settings_that_the_curves_are_of() -> None:
+    """Two settings compared, at 10 and 20 steps; each of the others differs in one thing."""
+    planted = one_clock(0.01, 0.0)
+    way = {"clock": "steps", "replay_fraction": 0.0, "stream": "chunks", "order": "time"}
+    way |= {"repeats": 1, "epochs": 1, "n_phases": 1, "policy_label": "fixed 0.001"}
+    others: list[dict] = [{"repeats": 4}, {"order": "shuffled"}, {"stream": "rolling"}]
+    others += [{"epochs": 2}, {"n_phases": 2}, {"policy_label": "fixed 0.001, ewc 1"}]
+    others += [{"replay_fraction": 0.5}, {"clock": "update_norm"}]
+    half_lives = [way | {"value": value} for value in (10.0, 20.0, None)]
+    half_lives += [way | other | {"value": 900.0} for other in others]
+    fits = planted.fits | {"half_lives": half_lives}
+    rows = {row[0]: row[4] for row in clocks.one_curve(replace(planted, fits=fits)).rows}
+    assert (rows["steps"], rows["Σ learning rate"]) == ("10 to 20 (2 settings)", "–")
+    assert rows["update norm"] == "900 to 900 (1 settings)"
 
 
 def test_settings_of_one_seed_have_no_interval_of_their_curves() -> None:

@@ -106,13 +106,13 @@ def test_another_folder_of_a_published_model_and_its_pin_are_named(project):
     content = yaml.safe_load(Path("params.yaml").read_text("utf-8"))
     content["models"] = {"hub": {"small": {"repo": "owner/small", "revision": "a1"}}}
     content["corpora"]["tokenizer"] = {"model": "small"}
-    content["evals"] |= {"tasks": ["hellaswag"], "revisions": {"hellaswag": "b1"}}
+    content["evals"] |= {"tasks": ["hellaswag"], "revisions": {"hellaswag": "b1b1b1b"}}
     content["experiments"] = {
         "x": {"model": "small", "policy": {"kind": "fixed", "learning_rate": 1.0e-3}}
     }
     Path("params.yaml").write_text(yaml.safe_dump(content), "utf-8")
-    assert reasons(changed("evals/revisions/hellaswag", "b2"), "corpora") == {
-        "parameter evals.revisions.hellaswag: b1 → b2"
+    assert reasons(changed("evals/revisions/hellaswag", "b2b2b2b"), "corpora") == {
+        "parameter evals.revisions.hellaswag: b1b1b1b → b2b2b2b"
     }
 
 

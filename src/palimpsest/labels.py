@@ -74,8 +74,9 @@ def edit_label(phase: BaseModel) -> str:
 
 
 def _policy_label(phase: Phase) -> str:
+    """Name the policy as its plug-in does, without commas, which part it from other settings."""
     module = plug_in("policies", phase.policy["kind"], "policy")
-    return str(module.label(module.Params(**phase.policy)))
+    return str(module.label(module.Params(**phase.policy))).replace(", ", "; ")
 
 
 def _stream_defaults(phase: Phase) -> dict[str, Any]:

@@ -183,7 +183,9 @@ class Layout:
             spec,
             {"base": base, **self._streamed(phase)},
             model=run.model,
-            cost=phase_costs.of_probe(spec, self.shape(run.model), row=phase_costs.row(phase)),
+            cost=phase_costs.of_probe(
+                spec, self.shape(run.model), row=phase_costs.row_length(phase)
+            ),
         )
         setting = [spec["stream"], spec["optimizer"], run.base_step]
         self.probes[probe.key] = {

@@ -37,7 +37,16 @@ def _decreases(asked: tuple[float, ...]) -> tuple[float, ...]:
     return asked
 
 
+def _commit(revision: str) -> str:
+    if not re.fullmatch("[0-9a-f]{7,40}", revision):
+        raise ValueError(
+            "must be a commit, 7 to 40 hexadecimal digits, since branches and tags move"
+        )
+    return revision
+
+
 ProjectPath = Annotated[str, AfterValidator(_relative)]
+Commit = Annotated[str, AfterValidator(_commit)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
@@ -295,7 +304,7 @@ class Evals(Closed):
 
     task_dir: ProjectPath = Field("data/tasks", description="folder of task files")
     tasks: tuple[str, ...] = Field(min_length=1, description="task names")
-    revisions: dict[str, str] = Field(
+    revisions: dict[str, Commit] = Field(
         {}, description="commit of the data set of each task that comes with lm-eval"
     )
     limit: int | None = Field(None, gt=0, description="items per task; null: all")

@@ -14,10 +14,10 @@ from palimpsest.shapes import Shape
 def of_training(phase: Phase, shape: Shape | None, *, n_new_tokens: float) -> Cost:
     """Return the cost of one epoch of a phase, with the weights that it keeps."""
     new, replay = n_tokens(phase, n_new_tokens=n_new_tokens)
-    look = costs.forward(shape, new, row=row(phase))
+    look = costs.forward(shape, new, row=row_length(phase))
     kept = _weights_kept(phase.checkpoints) * costs.weight_bytes(shape)
     return costs.plus(
-        costs.training(shape, new + replay, row=row(phase)),
+        costs.training(shape, new + replay, row=row_length(phase)),
         Cost(n_bytes=kept, flops=_looks(phase) * look.flops),
     )
 
@@ -58,7 +58,7 @@ def n_tokens(phase: Phase, *, n_new_tokens: float) -> tuple[float, float]:
     return (0.0, new) if share == 1 else (new, new * share / (1 - share))
 
 
-def row(phase: Phase) -> int:
+def row_length(phase: Phase) -> int:
     """Return how many tokens attend to each other in training."""
     return int(phase.stream.get("window") or phase.stream.get("max_tokens") or 0) or int(
         phase.stream["sequence_length"]

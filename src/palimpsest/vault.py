@@ -55,7 +55,8 @@ class Vault:
         missing = asked - set(self._cache.oids_exist(asked))
         if missing:
             with self._asking_the_remote():
-                missing -= set(remote.oids_exist(missing)) if (remote := self.remote()) else set()
+                if remote := self.remote():
+                    missing -= set(remote.oids_exist(missing))
         return missing
 
     def fetch(self, contents: Iterable[str]) -> None:

@@ -132,7 +132,7 @@ def _by_metric(answered: Samples) -> dict[str, Samples]:
 def _items(task: str, metric: str, scored: Samples) -> pd.DataFrame:
     """Return each item's number; none where items are not numbers, such as (answer, truth)."""
     values = [one[metric.partition(",")[0]] for one in scored]
-    if not all(isinstance(value, (int, float, np.number)) for value in values):
+    if not all(isinstance(value, (int, float, np.number, np.bool_)) for value in values):
         scored, values = [], []
     return pd.DataFrame(
         {

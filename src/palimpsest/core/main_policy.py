@@ -1,4 +1,4 @@
-"""Which of a study's policies the fits over replay and the page speak of first."""
+"""Which of a study's policies are spoken of first, and which labels name a policy alone."""
 
 from __future__ import annotations
 
@@ -15,3 +15,8 @@ def main_policy(runs: pd.DataFrame) -> str:
         return ""
     by_policy = mixed.groupby("policy_label").replay_fraction.agg(["nunique", "size"])
     return str(by_policy.sort_values(["nunique", "size"]).index[-1])
+
+
+def is_bare(policy_labels: pd.Series) -> pd.Series:
+    """Whether each label is a policy's own: a comma parts it from what else was changed."""
+    return ~policy_labels.str.contains(", ", regex=False)

@@ -12,6 +12,7 @@ from palimpsest.core.answers.drift import CELL
 from palimpsest.core.answers.frames import Frames, each
 from palimpsest.core.answers.numbers import count, nats, percent
 from palimpsest.core.clocks import LAGS
+from palimpsest.core.main_policy import is_bare
 from palimpsest.core.seeds import ENOUGH_SEEDS, over_seeds
 
 ONE_CURVE = Question(
@@ -44,7 +45,7 @@ clocks:
 )
 ONE_CURVE_SHARE = 0.9
 IDLE_NATS = 0.01
-CLOCKS = {
+CLOCK_WORDS = {
     "lag_steps": "steps",
     "lag_sum_learning_rate": "Σ learning rate",
     "lag_update_norm": "update norm",
@@ -65,7 +66,9 @@ def one_curve(frames: Frames) -> Answer:
     rates = curves.learning_rate.map(lambda rate: float(f"{rate:.2g}"))
     if min(curves.model.nunique(), rates.nunique(), curves.setting.nunique() - 1) < 2:
         return ONE_CURVE.not_run("forgetting curves at two sizes and two rates", frames)
-    shares = {clock: explained(curves, clock) for clock in CLOCKS if curves[clock].notna().all()}
+    shares = {
+        clock: explained(curves, clock) for clock in CLOCK_WORDS if curves[clock].notna().all()
+    }
     verdicts = {
         clock: every(cells, ONE_CURVE_SHARE, among=len(shares)) for clock, cells in shares.items()
     }
@@ -73,14 +76,14 @@ def one_curve(frames: Frames) -> Answer:
     worst = shares[best].sort_values("mean").iloc[0]
     return ONE_CURVE.answered(
         any_of(list(verdicts.values())),
-        sentence=f"On the best clock, {CLOCKS[best]}, the others explain "
+        sentence=f"On the best clock, {CLOCK_WORDS[best]}, the others explain "
         f"{percent(shares[best]['mean'].median())} of the forgetting curve of the middle one of "
         f"{len(shares[best])} settings, and least of {worst.model}, {worst.policy_label} "
         f"({percent(worst['mean'])}). {_idle_words(frames)}",
-        value=f"{percent(shares[best]['mean'].median())} on {CLOCKS[best]}",
+        value=f"{percent(shares[best]['mean'].median())} on {CLOCK_WORDS[best]}",
         interval=f"least explained setting: {_shares(worst)}",
         header=HEADER,
-        rows=tuple(_clock_row(frames.fits, clock, shares, verdicts) for clock in CLOCKS),
+        rows=tuple(_clock_row(frames.fits, clock, shares, verdicts) for clock in CLOCK_WORDS),
     )
 
 
@@ -93,7 +96,7 @@ def _clock_row(
     """Return what the pieces' curves, the lines on original text and the laws say of a clock."""
     of_pieces = shares[clock]["mean"] if clock in shares else pd.Series(dtype=float)
     return (
-        CLOCKS[clock],
+        CLOCK_WORDS[clock],
         verdicts.get(clock, "not measured"),
         percent(of_pieces.median()),
         percent(of_pieces.min()),
@@ -104,10 +107,13 @@ def _clock_row(
 
 
 def _half_lives(fits: dict[str, Any], clock: str) -> str:
-    """Return the range of the half-lives of settings without replay, in the clock's unit."""
-    rows = [row for row in fits["half_lives"] if row["clock"] == clock.removeprefix("lag_")]
-    known = [r["value"] for r in rows if r["replay_fraction"] == 0 and r["value"] is not None]
-    return f"{count(min(known))} to {count(max(known))} ({len(known)} settings)" if known else "–"
+    """Return the range of the half-lives of the settings compared, in the clock's unit."""
+    rows = pd.DataFrame(fits["half_lives"])
+    if rows.empty:
+        return "–"
+    known = _comparable(rows[rows.clock == clock.removeprefix("lag_")]).value.dropna()
+    told = f"{count(known.min())} to {count(known.max())} ({len(known)} settings)"
+    return told if len(known) else "–"
 
 
 def _line_words(fits: dict[str, Any], clock: str, subset: str) -> str:
@@ -129,20 +135,24 @@ def _joint_words(fits: dict[str, Any], clock: str) -> str:
 
 
 def setting_curves(frames: Frames) -> pd.DataFrame:
-    """Return the mean forgetting curve of each run without replay, with its setting and seed.
-
-    Only sizes and rates may differ: one pass of chunks in time order, nothing else changed.
-    """
-    once = (frames.runs[["n_phases", "epochs", "repeats"]] == 1).all(axis=1)
-    usual = once & (frames.runs.order == "time") & (frames.runs.stream == "chunks")
-    bare = ~frames.runs.policy_label.str.contains(", ", regex=False)
-    runs = frames.runs[usual & bare & (frames.runs.replay_fraction == 0)]
+    """Return the mean forgetting curve of each run compared, with its setting and seed."""
+    runs = _comparable(frames.runs)
     runs = runs.assign(setting=runs.groupby(CELL).ngroup())
     lag = frames.lag[frames.lag.lag_steps > 0].merge(
         runs[["run", "model", "learning_rate"]], on="run"
     )
     places = runs[["run", "setting", "seed", "policy_label"]]
     return mean_curves(lag, of="run").merge(places, on="run")
+
+
+def _comparable(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of settings in which only sizes and rates differ.
+
+    One pass of chunks in time order without replay, nothing else changed.
+    """
+    once = (rows[["n_phases", "epochs", "repeats"]] == 1).all(axis=1)
+    usual = once & (rows.order == "time") & (rows.stream == "chunks")
+    return rows[usual & is_bare(rows.policy_label) & (rows.replay_fraction == 0)]
 
 
 def explained(curves: pd.DataFrame, clock: str) -> pd.DataFrame:
@@ -200,6 +210,6 @@ def mean_curves(lag: pd.DataFrame, *, of: str) -> pd.DataFrame:
     known = lag.dropna(subset=["F"])
     ranks = known.groupby(of).lag_steps.rank(method="first", pct=True)
     bins = np.ceil(ranks * POINTS_PER_CURVE).astype(int)
-    columns = ["learning_rate", *CLOCKS, "F"]
+    columns = ["learning_rate", *CLOCK_WORDS, "F"]
     means = known.groupby([of, known.model, bins.rename("bin")])[columns].mean()
     return means.reset_index()

@@ -12,7 +12,16 @@ from scipy.stats import t as student
 from palimpsest.core.answers.answer import SHARED, Answer, Question, Verdict, decide, some
 from palimpsest.core.answers.fitted import parameter, reason
 from palimpsest.core.answers.frames import Frames, each
-from palimpsest.core.answers.numbers import between, count, nats, percent, plain, rate
+from palimpsest.core.answers.numbers import (
+    MINUS,
+    NARROW,
+    between,
+    count,
+    nats,
+    percent,
+    plain,
+    rate,
+)
 from palimpsest.core.seeds import over_seeds, reach
 
 BY_SIZE = Question(
@@ -40,7 +49,9 @@ BEYOND = Question(
     rule="Per size, rate and replay: the share of the steps whose edge was found on which the "
     "rate lies above it. Steps of one run are not independent: the 95 % interval is that of a "
     "share (Clopper and Pearson) on as many steps as the spread over seeds, pooled over settings, "
-    "says that they are worth (Korn and Graubard); without a second seed there is none. Yes when "
+    "says that they are worth (Korn and Graubard); where every setting lies at 0 or 100 %, the "
+    "spread says nothing, and each run counts as one draw; without a second seed there is none. "
+    "Yes when "
     f"one setting's interval lies above 5 % {SHARED}, no when every one lies below.",
     lines="""\
 edges:
@@ -93,7 +104,9 @@ def by_size(frames: Frames) -> Answer:
     header, rows = _rate_rows(medians, frames.fits["rates"])
     kappa = parameter(frames.fits, RATE_FIT, "kappa")
     if kappa is None:
-        sentence = f"No exponent: {reason(frames.fits, RATE_FIT)}. The table is measured."
+        sentence = (
+            f"No exponent: {reason(frames.fits, RATE_FIT)}. Measured medians stand in the table."
+        )
         return BY_SIZE.answered("not decidable", sentence=sentence, header=header, rows=rows)
     value, low, high = kappa
     verdict = decide(abs_low(low, high), abs_high(low, high), yes_above=0, no_below=FLAT_EXPONENT)
@@ -112,16 +125,18 @@ def by_size(frames: Frames) -> Answer:
 def probe_medians(rates: pd.DataFrame) -> pd.DataFrame:
     """Return the found rates at the lowest replay, medians over seeds, with a column `wanted`."""
     lowest = rates[rates.replay_fraction == rates.replay_fraction.min()]
-    named = lowest.assign(
-        wanted=[
-            percent(row.decrease) if row.target == "decrease" else row.target
-            for row in each(lowest)
-        ]
-    )
+    named = lowest.assign(wanted=[_wanted(row.target, row.decrease) for row in each(lowest)])
     columns = ["decrease", "median_learning_rate", "q1", "q3", "n_found", "n_batches"]
     keys = ["model", "n_params", "target", "wanted"]
     medians = named.groupby(keys, as_index=False)[columns].median()
     return medians.sort_values(["n_params", "median_learning_rate"], ignore_index=True)
+
+
+def _wanted(target: str, decrease: float) -> str:
+    """Name what a rate was sought for; a decrease with all its digits, by which rows are joined."""
+    if target != "decrease":
+        return target
+    return f"{100 * decrease:g}{NARROW}%".replace("-", MINUS)
 
 
 def beyond_edge(frames: Frames) -> Answer:
@@ -155,11 +170,12 @@ def beyond_edge(frames: Frames) -> Answer:
     )
 
 
-def _shares_beyond(runs: pd.DataFrame, steps: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-    """Return each setting's share of steps, and how many seeds stand beside a first one.
+def _shares_beyond(runs: pd.DataFrame, steps: pd.DataFrame) -> tuple[pd.DataFrame, float]:
+    """Return each setting's share of steps, and the degrees of freedom of what a step is worth.
 
     `n_effective` is how many independent steps its steps are worth: seeds apart by more than so
     many draws would be (pooled over settings, in units of the binomial variance) make them fewer.
+    Where all lie at 0 or 1, the spread says nothing: each run counts as one draw, exactly.
     """
     counts = steps.dropna(subset=["edge_learning_rate"]).groupby("run").size()
     once = runs.drop_duplicates([*STEPS, "seed"]).assign(n=runs.run.map(counts))
@@ -168,12 +184,14 @@ def _shares_beyond(runs: pd.DataFrame, steps: pd.DataFrame) -> tuple[pd.DataFram
     n_free = int((cells.n_seeds - 1).sum())
     away = once.share_beyond_edge - once.groupby(STEPS).share_beyond_edge.transform("mean")
     of_draws = float(((cells.n_seeds - 1) * cells["mean"] * (1 - cells["mean"])).sum())
-    crowding = max(float((away**2 * once.n).sum()) / of_draws, 1.0) if of_draws > 0 else 1.0
+    if n_free and not of_draws:
+        return cells.assign(n_effective=cells.n_seeds), np.inf
+    crowding = max(float((away**2 * once.n).sum()) / of_draws, 1.0) if n_free else 1.0
     return cells.assign(n_effective=cells.n / crowding), n_free
 
 
 def share_bounds(
-    cells: pd.DataFrame, *, n_free: int, n_tests: int
+    cells: pd.DataFrame, *, n_free: float, n_tests: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the ends of shares of steps that come in runs; NaN where no setting was repeated.
 
@@ -307,7 +325,7 @@ def _order(medians: pd.DataFrame) -> list[str]:
 def _by_law(laws: list[dict[str, Any]], n_params: int, wanted: str) -> str:
     """Return the interval of a fitted rate in brackets; nothing where there is none."""
     for row in laws:
-        name = percent(row["decrease"]) if row["target"] == "decrease" else row["target"]
+        name = _wanted(row["target"], row["decrease"])
         if (row["n_params"], name) == (n_params, wanted) and row["low"] is not None:
             return f" ({rate(row['low'])} to {rate(row['high'])})"
     return ""

@@ -7,7 +7,7 @@ from functools import partial
 import pandas as pd
 from matplotlib.axes import Axes
 
-from palimpsest.core.answers.clocks import CLOCKS, mean_curves
+from palimpsest.core.answers.clocks import CLOCK_WORDS, mean_curves
 from palimpsest.core.answers.frames import Frames
 from palimpsest.core.plots import theme
 from palimpsest.core.plots.drawing import Drawing, Missing, Panel
@@ -30,12 +30,12 @@ def lag(frames: Frames) -> Drawing | Missing:
             NAME, TITLE, "no run without replay measured its pieces at later checkpoints"
         )
     curves = mean_curves(table, of="run")
-    clocks = [clock for clock in CLOCKS if (curves[clock] > 0).any()]
+    clocks = [clock for clock in CLOCK_WORDS if (curves[clock] > 0).any()]
     panels = tuple(
         Panel(
-            CLOCKS[clock],
+            CLOCK_WORDS[clock],
             partial(_paint, frames=frames, curves=curves, clock=clock),
-            f"Forgetting against {CLOCKS[clock]} since a piece was seen, "
+            f"Forgetting against {CLOCK_WORDS[clock]} since a piece was seen, "
             f"{curves.run.nunique()} runs.",
         )
         for clock in clocks
@@ -45,7 +45,7 @@ def lag(frames: Frames) -> Drawing | Missing:
 
 def _clocks(measured: list[str]) -> str:
     """Say on how many clocks, and which of them these runs did not measure."""
-    absent = ", ".join(name for clock, name in CLOCKS.items() if clock not in measured)
+    absent = ", ".join(name for clock, name in CLOCK_WORDS.items() if clock not in measured)
     return f"{len(measured)} clocks" + (
         f" ({absent}: not measured in these runs)" if absent else ""
     )
@@ -70,6 +70,6 @@ def _paint(ax: Axes, *, frames: Frames, curves: pd.DataFrame, clock: str) -> Non
         ax.plot([], [], color=colour, marker=marker, label=model)
     theme.log_ticks(ax, "x")
     theme.few_ticks(ax)
-    ax.set_xlabel(f"{CLOCKS[clock]} since last seen")
+    ax.set_xlabel(f"{CLOCK_WORDS[clock]} since last seen")
     ax.set_ylabel("F, nats per token")
     theme.legend_below(ax, columns=4)

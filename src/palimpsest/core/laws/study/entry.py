@@ -15,6 +15,7 @@ from palimpsest.core.laws.intervals import Draws, Noise, replicate_noise
 from palimpsest.core.laws.points import Points
 from palimpsest.core.laws.summary import drawn, record
 from palimpsest.core.laws.validation import Row, held_out, misses_points
+from palimpsest.core.main_policy import is_bare
 
 COLUMN = {"N": "n_params", "x": "n_params", "p": "replay_fraction", "f": "decrease"}
 WAY = ["stream", "order", "repeats", "epochs", "n_phases"]
@@ -157,9 +158,10 @@ def plain_runs(runs: pd.DataFrame) -> pd.DataFrame:
 def bare_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the plain runs that differ from the study's defaults in policy and replay alone.
 
-    Whatever else was changed (a penalty, the base's step, the optimiser) stands behind a comma.
+    The usual way is that of the plain runs, so that all fits speak of the same one.
     """
-    return plain_runs(runs[~runs.policy_label.str.contains(", ", regex=False)])
+    plain = plain_runs(runs)
+    return plain[is_bare(plain.policy_label)]
 
 
 def one_per_seed(runs: pd.DataFrame) -> pd.DataFrame:
