@@ -40,7 +40,7 @@ COLUMNS = {
     "experiments": ["experiment", "run"],
     "memory": [
         *("run", "control_run", "order_memory", "low", "high"),
-        *("n_returns", "F_between", "anticipation_nats", "recovery"),
+        *("n_returns", "F_between", "anticipation_nats", "recovery", "n_pieces_left_out"),
     ],
     "shifts": ["run", "round", "shift", "change_nats", "n_pairs"],
     "neighbours": ["run", "again", "distance", "change_nats", "excess_nats", "n_pairs"],

@@ -450,6 +450,7 @@ def memory_frame(runs: pd.DataFrame, random: np.random.Generator) -> pd.DataFram
             "spearman": memory + 0.1,
             "spearman_control": np.nan,
             "spearman_control_story": np.nan,
+            "n_pieces_left_out": 0,
             "order_memory": np.nan,
             "low": np.nan,
             "high": np.nan,

@@ -186,7 +186,10 @@ def test_a_section_is_declared_only_where_some_leaf_of_it_re_keys(before, change
     pairs = [(place[0], before, after) for place, after in changes.items()]
     pairs += [("phase", planned(plain), planned(plain | {"phase": asking}))]
     pairs += [("experiments", planned(plain), before)]
-    stock = everything["evals"] | {"tasks": ["lambada_local", "lambada_openai"]}
+    stock = everything["evals"] | {
+        "tasks": ["lambada_local", "lambada_openai"],
+        "revisions": {"lambada_openai": "0123456789abcdef"},
+    }
     pairs += [("evals", before, planned(everything | {"evals": stock}))]
     pairs += [("models", planned(published("step1")), planned(published("step2")))]
     for section, old, new in pairs:

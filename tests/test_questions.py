@@ -277,3 +277,9 @@ def test_settings_of_one_seed_have_no_interval_of_their_curves() -> None:
     for fitting in (one_clock(0.01, 0.0), replace(one_clock(0.01, 0.0), runs=fewer)):
         expected = YES if len(fitting.runs) == len(planted.runs) else OPEN
         assert clocks.one_curve(fitting).verdict == expected
+
+
+def test_only_runs_in_time_order_have_a_place_in_the_story() -> None:
+    planted = remembered(-0.6, 0.02)
+    by_difficulty = planted.runs.assign(order=planted.runs.order.replace("time", "easy-first"))
+    assert memory.order(replace(planted, runs=by_difficulty)).verdict == "not run"

@@ -8,7 +8,7 @@ import pandas as pd
 
 from palimpsest.core.answers.answer import Table
 from palimpsest.core.answers.frames import Frames, each
-from palimpsest.core.answers.memory import SETTING
+from palimpsest.core.answers.memory import SETTING, setting_words
 from palimpsest.core.answers.numbers import between, nats, percent
 from palimpsest.core.seeds import over_seeds
 
@@ -17,13 +17,17 @@ RETURNS = "Pieces that come round again, in a cyclic order or another epoch"
 RETURNS_NOTE = (
     "Lost: loss just before a piece comes round again minus loss just after it was last trained "
     "on. Anticipation: the highest loss in between minus that just before it comes round; positive "
-    "where the loss falls before the piece is seen. Recovered: its share of what had been lost."
+    "where the loss falls before the piece is seen, and, as the highest of several noisy losses, "
+    "never negative where a checkpoint lies just before it. Recovered: its share of what had been "
+    "lost, over the pieces that had lost anything."
 )
 NEIGHBOURS = "Pieces beside those in training, the middle trained again included"
 NEIGHBOURS_NOTE = (
     "Change of the loss of a piece that was left out, less the mean of all that were, by its "
     "distance in the text to the nearest piece trained on; below zero: what lies beside gains "
-    "more than what lies far away."
+    "more than what lies far away. In time order what lies beside was also trained on last, or is "
+    "next: there distance and time since training cannot be told apart. Runs that measure only "
+    "every k-th piece are left out."
 )
 
 
@@ -40,7 +44,7 @@ def _returns(frames: Frames) -> Table:
     )
     table = tuple(
         (
-            _setting(cell),
+            setting_words(cell),
             str(cell.n_seeds),
             _cell(lost, cell),
             _cell(ahead, cell),
@@ -53,7 +57,9 @@ def _returns(frames: Frames) -> Table:
 
 
 def _neighbours(frames: Frames) -> Table:
-    rows = frames.neighbours.merge(frames.runs, on="run")
+    thinned = frames.memory[frames.memory.n_pieces_left_out > 0].run
+    measured = frames.neighbours[~frames.neighbours.run.isin(thinned)]
+    rows = measured.merge(frames.runs, on="run")
     by = [*SETTING, "again"]
     means = {name: _band(rows, low, high) for name, (low, high) in BANDS.items()}
     bands = {name: over_seeds(mean, "excess", by=by, own=True) for name, mean in means.items()}
@@ -61,7 +67,7 @@ def _neighbours(frames: Frames) -> Table:
     settings = pd.concat(list(bands.values()))[by].drop_duplicates().sort_values(by)
     table = tuple(
         (
-            _setting(one),
+            setting_words(one),
             "again" if one.again else "for the first time",
             *(_cell(cells[name], one, "again") for name in BANDS),
         )
@@ -74,7 +80,8 @@ def _neighbours(frames: Frames) -> Table:
 
 def _band(rows: pd.DataFrame, low: int, high: int | None) -> pd.DataFrame:
     """Return each run's mean excess over the pairs of a range of distances."""
-    inside = rows[(rows.distance >= low) & (rows.distance <= (high or rows.distance.max()))]
+    known = rows.dropna(subset=["excess_nats"])
+    inside = known[(known.distance >= low) & (known.distance <= (high or known.distance.max()))]
     weighted = inside.assign(excess=inside.excess_nats * inside.n_pairs)
     by = [*SETTING, "again", "seed", "run"]
     sums = weighted.groupby(by, as_index=False)[["excess", "n_pairs"]].sum()
@@ -91,15 +98,3 @@ def _cell(table: pd.DataFrame, row: Any, *more: str) -> str:
 
 def _key(row: Any, *more: str) -> tuple[Any, ...]:
     return tuple(getattr(row, name) for name in (*SETTING, *more))
-
-
-def _setting(row: Any) -> str:
-    """Name a setting: size, policy, and what of the stream is not the usual."""
-    words = [str(row.model), str(row.policy_label)]
-    ratio, order = row.replay_fraction, str(row.order)
-    words += [f"{percent(ratio)} replay"] if ratio else []
-    words += [f"{order} order"] if order != "time" else []
-    for name in ("repeats", "epochs", "n_phases"):
-        count = int(getattr(row, name))
-        words += [f"{count} {name.removeprefix('n_')}"] if count > 1 else []
-    return ", ".join([*words, f"{row.n_steps} steps"])

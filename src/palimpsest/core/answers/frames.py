@@ -81,9 +81,13 @@ class Frames:
 
     @cached_property
     def memory_runs(self) -> pd.DataFrame:
-        """Return the memory table's rows that have a shuffled control, with their runs' columns."""
+        """Return the memory table's runs in time order that have a shuffled control.
+
+        Their runs' columns stand beside. Other orders have no place in the story to compare.
+        """
         controlled = self.memory[self.memory.control_run.fillna("") != ""]
         rows = controlled.merge(self.runs, on="run", how="inner")
+        rows = rows[rows.order == "time"]
         return rows.sort_values(["n_params", "learning_rate", "run"], ignore_index=True)
 
 

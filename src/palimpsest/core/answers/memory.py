@@ -9,7 +9,7 @@ import pandas as pd
 from palimpsest.core.answers.answer import SHARED, Answer, Question, Verdict, some, within
 from palimpsest.core.answers.fitted import with_ends
 from palimpsest.core.answers.frames import Frames
-from palimpsest.core.answers.numbers import between, nats, plain, rate
+from palimpsest.core.answers.numbers import between, nats, percent, plain
 from palimpsest.core.seeds import one_cell, reach
 
 ORDER = Question(
@@ -20,10 +20,10 @@ ORDER = Question(
     "trained on?",
     rule="Order memory is Spearman's ρ of F_after with place in training, minus the same in the "
     "shuffled control; the table gives each run's interval by moving blocks of pieces. By place in "
-    "the story the control tells what the pieces themselves make of it. The verdict "
-    "takes settings with three seeds or more, and Student's 95 % interval over their seeds: yes "
-    f"when that of one leaves out ±0.2 {SHARED}, no when all lie within it. Half-lives: of "
-    "the setting's forgetting curves, with their spread over seeds.",
+    "the story the control tells whether some pieces are harder to keep, whenever they come. The "
+    "verdict takes settings with three seeds or more, and Student's 95 % interval over their "
+    f"seeds: yes when that of one leaves out ±0.2 {SHARED}, no when all lie within it. Half-lives: "
+    "of the setting's forgetting curves, with their spread over seeds.",
     lines="""\
 memory:
   model: {sizes}
@@ -71,7 +71,7 @@ def order(frames: Frames) -> Answer:
 def _over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the mean order memory of each setting with enough seeds, with its own spread."""
     parts = [
-        one_cell(group.order_memory).assign(place=_place(group.iloc[0]))
+        one_cell(group.order_memory).assign(place=setting_words(group.iloc[0]))
         for _, group in rows.groupby(SETTING)
         if group.seed.nunique() >= FEWEST_SEEDS
     ]
@@ -93,7 +93,7 @@ def _values(rows: pd.DataFrame, cells: pd.DataFrame) -> list[tuple[str, float]]:
     """Return (setting, ρ): means of settings with enough seeds, else single runs."""
     if len(cells):
         return list(zip(cells.place, cells["mean"], strict=True))
-    return [(_setting(row), float(row.order_memory)) for _, row in rows.iterrows()]
+    return [(_run_words(row), float(row.order_memory)) for _, row in rows.iterrows()]
 
 
 def _extreme(rows: pd.DataFrame) -> str:
@@ -101,7 +101,7 @@ def _extreme(rows: pd.DataFrame) -> str:
     row = rows.iloc[int(rows.order_memory.abs().to_numpy().argmax())]
     shuffled = (row[f"F_after_control_story_fifth_{k}"] for k in (1, 5))
     return (
-        f"Largest in {row.model}, {_setting(row)}: forgetting goes from "
+        f"Largest in {_run_words(row)}: forgetting goes from "
         f"{nats(row.F_after_fifth_1, signed=True)} nats on the first fifth to "
         f"{nats(row.F_after_fifth_5, signed=True)} on the last; the same fifths of the story, "
         f"trained on in shuffled order, end at "
@@ -109,13 +109,9 @@ def _extreme(rows: pd.DataFrame) -> str:
     )
 
 
-def _place(row: pd.Series) -> str:
-    return _setting(row).rsplit(", seed", 1)[0] + f", {row.model}"
-
-
 def _row(row: pd.Series) -> tuple[str, ...]:
     return (
-        f"{row.model}, {_setting(row)}",
+        _run_words(row),
         plain(row.order_memory),
         between(row.low, row.high, decimals=2),
         f"{plain(row.spearman)}, {plain(row.spearman_control_story)}",
@@ -135,6 +131,17 @@ def _half_life(fits: dict[str, Any], row: pd.Series) -> str:
     return "–"
 
 
-def _setting(row: pd.Series) -> str:
-    repeats = "1 repeat" if row.repeats == 1 else f"{row.repeats} repeats"
-    return f"{repeats} at η {rate(row.learning_rate)}, seed {row.seed}"
+def _run_words(row: pd.Series) -> str:
+    return f"{setting_words(row)}, seed {row.seed}"
+
+
+def setting_words(row: Any) -> str:
+    """Name a setting: size, policy, and what of the stream is not the usual."""
+    words = [str(row.model), str(row.policy_label)]
+    ratio, order = row.replay_fraction, str(row.order)
+    words += [f"{percent(ratio)} replay"] if ratio else []
+    words += [f"{order} order"] if order != "time" else []
+    for name in ("repeats", "epochs", "n_phases"):
+        count = int(getattr(row, name))
+        words += [f"{count} {name.removeprefix('n_')}"] if count > 1 else []
+    return ", ".join([*words, f"{row.n_steps} steps"])

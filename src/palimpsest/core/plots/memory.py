@@ -10,7 +10,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from palimpsest.core.answers.frames import Frames, each
-from palimpsest.core.answers.numbers import between, plain, rate
+from palimpsest.core.answers.memory import setting_words
+from palimpsest.core.answers.numbers import between, plain
 from palimpsest.core.plots import theme
 from palimpsest.core.plots.drawing import Drawing, Missing, Panel
 
@@ -21,7 +22,7 @@ CAPTION = (
     "training step to the end (F_after), or from just before its first step to the end (F_before). "
     "Above zero (orange) is lost, below (blue) is kept. Line: rolling average. Grey: the same "
     "run in shuffled order, by place in that run's training (dashed) and by place in the story "
-    "(dotted): what is flat there is no matter of which piece it was."
+    "(dotted): flat where the piece itself does not matter."
 )
 MAX_RUNS = 8
 
@@ -34,7 +35,7 @@ def memory(frames: Frames) -> Drawing | Missing:
     pieces = _pieces(frames, rows)
     panels = tuple(
         Panel(
-            f"{row.model}, {setting(row)}: {quantity}",
+            setting_words(row),
             partial(_paint, frames=frames, row=row, pieces=pieces, quantity=quantity),
             _alt(row, quantity),
         )
@@ -42,13 +43,6 @@ def memory(frames: Frames) -> Drawing | Missing:
         for quantity in QUANTITIES
     )
     return Drawing(NAME, TITLE, CAPTION, panels, pieces)
-
-
-def setting(row: Any) -> str:
-    """Name what the memory experiment varies: repeats and rate."""
-    repeats = int(row.repeats)
-    times = "1 repeat" if repeats == 1 else f"{repeats} repeats"
-    return f"{times}, η {rate(row.learning_rate)}"
 
 
 def _pieces(frames: Frames, rows: pd.DataFrame) -> pd.DataFrame:
@@ -103,6 +97,6 @@ def _alt(row: Any, quantity: str) -> str:
     fifths = ", ".join(plain(getattr(row, f"{quantity}_fifth_{k}")) for k in range(1, 6))
     memory = f"{plain(row.order_memory)}, {between(row.low, row.high, decimals=2)}"
     return (
-        f"{quantity} by place in training, model {row.model}, {setting(row)}. "
+        f"{quantity} by place in training, {setting_words(row)}. "
         f"Means over fifths of training: {fifths} nats. Order memory {memory}."
     )

@@ -9,9 +9,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from palimpsest.core.answers.frames import Frames, each
+from palimpsest.core.answers.memory import setting_words
 from palimpsest.core.plots import theme
 from palimpsest.core.plots.drawing import Drawing, Missing, Panel
-from palimpsest.core.plots.memory import MAX_RUNS, setting
+from palimpsest.core.plots.memory import MAX_RUNS
 
 NAME, TITLE = "recall-map", "Recall: every piece under every checkpoint"
 CAPTION = (
@@ -35,14 +36,14 @@ def recall_map(frames: Frames) -> Drawing | Missing:
     }
     panels = tuple(
         Panel(
-            f"{row.model}, {setting(row)}",
+            setting_words(row),
             partial(
                 _paint,
                 matrix=matrices[str(row.run)],
                 last_steps=_last_steps(frames.pieces, str(row.run)),
             ),
             f"Heat map of the change of loss by piece and checkpoint, model {row.model}, "
-            f"{setting(row)}; {_in_words(matrices[str(row.run)])}",
+            f"{setting_words(row)}; {_in_words(matrices[str(row.run)])}",
         )
         for row in each(rows)
     )

@@ -10,11 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from palimpsest.core.answers.frames import Frames, each
-from palimpsest.core.answers.memory import SETTING
+from palimpsest.core.answers.memory import SETTING, setting_words
 from palimpsest.core.answers.numbers import nats
 from palimpsest.core.plots import theme
 from palimpsest.core.plots.drawing import Drawing, Missing, Panel
-from palimpsest.core.plots.memory import setting
 
 NAME, TITLE = "shifts", "Loss by the distance to the piece in training"
 CAPTION = (
@@ -34,7 +33,7 @@ def shifts(frames: Frames) -> Drawing | Missing:
     table = frames.shifts[frames.shifts.run.isin(rows.run)]
     panels = tuple(
         Panel(
-            f"{row.model}, {setting(row)}{'' if row.order == 'time' else f', {row.order}'}",
+            setting_words(row),
             partial(_paint, frames=frames, row=row, table=table[table.run == row.run]),
             _alt(row, table[table.run == row.run]),
         )
@@ -79,7 +78,7 @@ def _alt(row: Any, table: pd.DataFrame) -> str:
     sides = (last[last["shift"] < 0], last[last["shift"] > 0])
     means = [np.average(part.change_nats, weights=part.n_pairs) for part in sides if len(part)]
     return (
-        f"Change of loss by distance to the piece in training, model {row.model}, {setting(row)}, "
+        f"Change of loss by distance to the piece in training, {setting_words(row)}, "
         f"{table['round'].nunique()} rounds; in the last, means before and after training on a "
         f"piece: {', '.join(nats(one, signed=True) for one in means)} nats."
     )
