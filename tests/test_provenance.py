@@ -85,6 +85,9 @@ def test_a_process_knows_its_commit_versions_and_machine(
     assert "cores" in told["hardware"] and "GiB" in told["hardware"]
     (tmp_path / "params.yaml").write_text("another study")
     assert provenance.here.__wrapped__()["commit"] == head.stdout[:12]
+    (tmp_path / "src/policy.py").write_text("one's own, not committed yet")
+    assert provenance.here.__wrapped__()["commit"] == f"{head.stdout[:12]} with changes"
+    (tmp_path / "src/policy.py").unlink()
     (tmp_path / "src/code.py").write_text("two")
     assert provenance.here.__wrapped__()["commit"] == f"{head.stdout[:12]} with changes"
 

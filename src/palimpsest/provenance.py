@@ -117,9 +117,9 @@ def _version(package: str) -> str:
 
 
 def _commit() -> str:
-    """Return the commit of the code, and whether tracked code differs from it."""
+    """Return the commit of the code, and whether code differs from it, new files included."""
     head = _git("rev-parse", "--short=12", "HEAD")
-    changed = head and _git("status", "--porcelain", "--untracked-files=no", "--", *CODE)
+    changed = head and _git("status", "--porcelain", "--", *CODE)
     return f"{head} with changes" if changed else head
 
 
