@@ -8,8 +8,8 @@ import pandas as pd
 
 from palimpsest.core.answers.answer import Table
 from palimpsest.core.answers.frames import Frames, each
-from palimpsest.core.answers.memory import SETTING, setting_words
 from palimpsest.core.answers.numbers import between, nats, percent
+from palimpsest.core.answers.settings import SETTING, setting_words
 from palimpsest.core.seeds import over_seeds
 
 BANDS = {"1 piece away": (1, 1), "2 to 4": (2, 4), "5 or more": (5, None)}

@@ -7,6 +7,7 @@ import pandas as pd
 from palimpsest.core.answers.answer import Answer, Question, all_of, decide
 from palimpsest.core.answers.frames import Frames
 from palimpsest.core.answers.numbers import between, plain
+from palimpsest.core.answers.settings import SETTING
 from palimpsest.core.seeds import combined, rank_correlation
 
 PREDICTS = Question(
@@ -32,8 +33,7 @@ drift:
 )
 STRONG_RHO = 0.5
 MEASURES = {"mad_drift": "weights (MAD)", "kl_original_nats": "predictions (KL)"}
-CELL = ["n_params", "model", "policy_label", "replay_fraction", "stream", "order", "repeats"]
-CELL += ["epochs", "n_phases", "n_steps"]
+CELL = ["n_params", *SETTING]
 
 
 def predicts(frames: Frames) -> Answer:

@@ -9,7 +9,8 @@ import pandas as pd
 from palimpsest.core.answers.answer import SHARED, Answer, Question, Verdict, some, within
 from palimpsest.core.answers.fitted import with_ends
 from palimpsest.core.answers.frames import Frames
-from palimpsest.core.answers.numbers import between, nats, percent, plain
+from palimpsest.core.answers.numbers import between, nats, plain
+from palimpsest.core.answers.settings import SETTING, setting_words
 from palimpsest.core.seeds import one_cell, reach
 
 ORDER = Question(
@@ -36,8 +37,6 @@ memory:
 )
 SMALL_RHO = 0.2
 FEWEST_SEEDS = 3
-SETTING = ["model", "policy_label", "replay_fraction", "stream", "order", "repeats", "epochs"]
-SETTING += ["n_phases", "n_steps"]
 
 
 def order(frames: Frames) -> Answer:
@@ -133,15 +132,3 @@ def _half_life(fits: dict[str, Any], row: pd.Series) -> str:
 
 def _run_words(row: pd.Series) -> str:
     return f"{setting_words(row)}, seed {row.seed}"
-
-
-def setting_words(row: Any) -> str:
-    """Name a setting: size, policy, and what of the stream is not the usual."""
-    words = [str(row.model), str(row.policy_label)]
-    ratio, order = row.replay_fraction, str(row.order)
-    words += [f"{percent(ratio)} replay"] if ratio else []
-    words += [f"{order} order"] if order != "time" else []
-    for name in ("repeats", "epochs", "n_phases"):
-        count = int(getattr(row, name))
-        words += [f"{count} {name.removeprefix('n_')}"] if count > 1 else []
-    return ", ".join([*words, f"{row.n_steps} steps"])

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from palimpsest.core.answers.frames import Frames, each
-from palimpsest.core.answers.memory import setting_words
+from palimpsest.core.answers.settings import setting_words
 from palimpsest.core.plots import theme
 from palimpsest.core.plots.drawing import Drawing, Missing, Panel
 from palimpsest.core.plots.memory import MAX_RUNS

@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from palimpsest.core.answers.frames import Frames, each
-from palimpsest.core.answers.memory import SETTING, setting_words
 from palimpsest.core.answers.numbers import nats
+from palimpsest.core.answers.settings import SETTING, setting_words
 from palimpsest.core.plots import theme
 from palimpsest.core.plots.drawing import Drawing, Missing, Panel
 
