@@ -42,6 +42,7 @@ COLUMNS = {
         *("run", "control_run", "order_memory", "low", "high"),
         *("n_returns", "F_between", "anticipation_nats", "recovery", "n_pieces_left_out"),
     ],
+    "repeats": ["run", "piece", "visit", "repeat", "n_seen", "F_after"],
     "shifts": ["run", "round", "shift", "change_nats", "n_pairs"],
     "neighbours": ["run", "again", "distance", "change_nats", "excess_nats", "n_pairs"],
     "rates": [

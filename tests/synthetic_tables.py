@@ -62,6 +62,7 @@ def write_tables(
         "recall.parquet": per_run(runs, recall_of, random),
         "drift.parquet": per_run(runs, drift_of, random),
         "pieces.parquet": per_run(runs, pieces_of, random),
+        "repeats.parquet": per_run(runs, repeats_of, random),
         "shifts.csv": per_run(runs, shifts_of, random),
         "neighbours.csv": per_run(runs, neighbours_of, random),
         "lag.parquet": per_run(runs, lag_of, random),
@@ -414,6 +415,22 @@ def pieces_of(run: Any, random: np.random.Generator) -> pd.DataFrame:
             "loss_end_nats": end,
             "F_before": end - before,
             "F_after": end - after,
+        }
+    )
+
+
+def repeats_of(run: Any, random: np.random.Generator) -> pd.DataFrame:
+    pieces = pieces_of(run, random)
+    return pd.DataFrame(
+        {
+            "piece": pieces.piece,
+            "visit": 0,
+            "repeat": 1,
+            "n_seen": 1,
+            "step": pieces.last_step,
+            "loss_before_nats": pieces.loss_first_before_nats,
+            "loss_after_nats": pieces.loss_last_after_nats,
+            "F_after": pieces.F_after,
         }
     )
 

@@ -7,6 +7,7 @@ from report_frames import frames, run
 
 from palimpsest.core.answers.beside import beside
 from palimpsest.core.plots.drawing import Drawing, Missing
+from palimpsest.core.plots.repeats import repeats
 from palimpsest.core.plots.shifts import shifts
 
 SEEDS = (0, 1, 2)
@@ -68,3 +69,22 @@ def test_the_shift_map_shows_rounds_and_one_run_of_a_setting() -> None:
 def test_a_run_that_goes_round_once_without_a_control_is_not_drawn() -> None:
     planted = pd.DataFrame([("y0", 0, 1, 0.1, 3)], columns=COLUMNS)
     assert isinstance(shifts(frames(cyclic(), shifts=planted)), Missing)
+
+
+def test_repeats_are_drawn_for_runs_that_take_several_with_their_control_beside() -> None:
+    names = ("timed", "shuffled", "once")
+    runs = [run(run=name, repeats=1 if name == "once" else 2) for name in names]
+    rows = [
+        (name, piece, 0, k, k, 0.1 * k - 0.15)
+        for name in names
+        for piece in (0, 1)
+        for k in ((1,) if name == "once" else (1, 2))
+    ]
+    planted = pd.DataFrame(rows, columns=["run", "piece", "visit", "repeat", "n_seen", "F_after"])
+    memory = pd.DataFrame({"run": names, "control_run": ["shuffled", "", ""]})
+    drawn = repeats(frames(runs, repeats=planted, memory=memory))
+    assert isinstance(drawn, Drawing) and len(drawn.panels) == 1
+    assert set(drawn.data.run) == {"timed", "shuffled"}
+    assert "−0.050 nats since the first, +0.050 since update 2" in drawn.panels[0].alt
+    once = planted[planted.run == "once"]
+    assert isinstance(repeats(frames(runs, repeats=once, memory=memory)), Missing)

@@ -111,6 +111,19 @@ def test_a_phase_cut_short_measures_the_pieces_of_its_last_update_only(trainee: 
     assert spans.iloc[1].tolist() == [5, 5] and spans.iloc[3].isna().all()
 
 
+def test_a_repeated_batch_is_measured_after_every_repeat(trainee: Trainee) -> None:
+    live = Live(repeated(stream({0: [0, 1, 2], 1: [3, 4, 5]}), 3))
+    progress = Progress()
+    moments(live, trainee, progress, 6)
+    found = live.frame(progress)[["moment", "step", "piece", "repeat"]]
+    assert found[found.piece == 1].values.tolist() == [
+        ["before_first", 3, 1, 0],
+        ["after_repeat", 4, 1, 0],
+        ["after_repeat", 5, 1, 1],
+        ["after_last", 6, 1, 2],
+    ]
+
+
 def test_repeats_that_stop_half_way_are_measured_after_what_was_their_last(
     trainee: Trainee,
 ) -> None:

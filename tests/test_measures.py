@@ -19,6 +19,7 @@ from palimpsest.core.clocks import clock_readings
 from palimpsest.core.measures import (
     lag_curves,
     neighbours,
+    repeats_table,
     shift_map,
     signed_forgetting,
     visits_table,
@@ -100,6 +101,27 @@ def test_runs_do_not_mix() -> None:
     table = signed_forgetting(both, seen)
     assert table[table.run == "a"].F_after.tolist() == [1.5, 0.25, 0.0]
     assert table[table.run == "b"].F_after.tolist() == [0, 0, 0]
+
+
+def test_what_is_left_of_each_repeat_and_of_the_next_visit() -> None:
+    """Three repeats from step 1 on, 7 → 5 → 4 → 3.5; at step 9 one more, 5 → 3; the end: 4.5."""
+    recall = rows(
+        [
+            (0, 0, 7.0, "before_first"),
+            (1, 0, 5.0, "after_repeat"),
+            (2, 0, 4.0, "after_repeat"),
+            (2, 0, 4.0, "checkpoint"),
+            (3, 0, 3.5, "after_last"),
+            (8, 0, 5.0, "before_first"),
+            (9, 0, 3.0, "after_last"),
+            (12, 0, 4.5, "checkpoint"),
+        ]
+    )
+    table = repeats_table(recall.iloc[::-1])
+    assert table.visit.tolist() == [0, 0, 0, 1] and table.repeat.tolist() == [1, 2, 3, 1]
+    assert table.n_seen.tolist() == [1, 2, 3, 4] and table.step.tolist() == [1, 2, 3, 9]
+    assert table.loss_before_nats.tolist() == [7, 5, 4, 5]
+    assert table.F_after.tolist() == [-0.5, 0.5, 1.0, 1.5]
 
 
 def test_what_comes_back_before_the_second_pass() -> None:

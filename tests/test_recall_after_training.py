@@ -16,12 +16,18 @@ N_PIECES = 8
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder, out = tmp_path_factory.mktemp("study"), tmp_path_factory.mktemp("recall")
+    checkpoints = {"kind": "even", "count": 4}
+    specs = [train_spec(epoch=epoch, checkpoints=checkpoints) for epoch in range(2)]
+    return recalled(specs, tmp_path_factory.mktemp("study"))
+
+
+def recalled(specs: list[dict[str, Any]], folder: Path) -> Path:
+    out = folder / "recall"
+    out.mkdir()
     inputs = write_inputs(folder / "inputs")
     for seed, role in enumerate(("new", "original"), start=5):
         write_held_out(inputs[role], seed)
     base = before = build_base(inputs, folder / "base")
-    specs = [train_spec(epoch=e, checkpoints={"kind": "even", "count": 4}) for e in range(2)]
     trains = []
     for epoch, spec in enumerate(specs):
         before = build_train(spec, inputs, folder / f"{epoch}", before=before, base=base)
@@ -60,3 +66,17 @@ def test_losses_taken_while_training_are_those_of_the_checkpoint_there(built: Pa
 def test_training_moved_away_from_the_base(built: Path) -> None:
     kl = pd.read_parquet(built / "kl.parquet")
     assert (kl[kl.checkpoint_step == 2 * N_PIECES].kl_nats > 0).all()
+
+
+def test_losses_between_repeats_are_those_of_the_checkpoint_there(tmp_path: Path) -> None:
+    stream = train_spec()["phase"]["stream"] | {"repeats": 3}
+    checkpoints = {"kind": "even", "count": 3 * N_PIECES}
+    out = recalled([train_spec(stream=stream, checkpoints=checkpoints)], tmp_path)
+    table = pd.read_parquet(out / "recall.parquet")
+    within = table[table.measured == "after_repeat"]
+    assert len(within) == 2 * N_PIECES and (within.repeat == 1).all()
+    both = within.merge(
+        table[table.measured == "checkpoint"], on=["checkpoint_step", "piece", "n_tokens"]
+    )
+    assert len(both) == 2 * N_PIECES
+    assert both.loss_nats_x.to_numpy() == pytest.approx(both.loss_nats_y.to_numpy(), abs=1e-6)

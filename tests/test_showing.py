@@ -125,9 +125,11 @@ def test_else_they_are_what_training_measured_or_unknown(study, shown):
     measured = live[(live.moment == "after_last") & (live.step == 6)].loss_nats
     assert sixth[0]["loss_after_nats"] == pytest.approx(float(measured.iloc[0]))
     assert sixth[0]["loss_after_from"] == "training"
-    assert {piece["loss_before_nats"] for piece in sixth} == {None}
-    assert {piece["loss_before_from"] for piece in sixth} == {"unknown"}
-    assert sixth[1]["loss_after_nats"] is None
+    between = live[(live.moment == "after_repeat") & (live.step == 5)].loss_nats
+    assert sixth[0]["loss_before_nats"] == pytest.approx(float(between.iloc[0]))
+    assert sixth[0]["loss_before_from"] == "training"
+    assert {piece["loss_before_from"] for piece in sixth[1:]} == {"unknown"}
+    assert sixth[1]["loss_before_nats"] is None and sixth[1]["loss_after_nats"] is None
 
 
 def test_an_edit_has_no_batch(shown):
@@ -140,7 +142,8 @@ def test_for_a_person_it_is_text(shown):
     lines = [part.plain for part in step_text(shown(2)).renderables]
     assert lines[0] == "run-2-0, step 2, epoch 1, learning rate 0.01"
     assert lines[2].startswith("new, piece 0, one, document 0, from token ")
-    assert lines[3].startswith("last seen at step 1; loss before unknown")
+    assert lines[3].startswith("last seen at step 1; loss before ") and "(training)" in lines[3]
+    assert any("loss before unknown" in line for line in lines[4:])
 
 
 @pytest.mark.parametrize(

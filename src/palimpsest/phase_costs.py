@@ -68,9 +68,14 @@ def row_length(phase: Phase) -> int:
 def _looks(phase: Phase) -> float:
     """Return how many forward passes over the new rows come beside training.
 
-    Each piece is measured before and after; a policy that searches takes about 1.6 a step.
+    Each piece is measured before its first and after each update; a policy that searches takes
+    about 1.6 a step.
     """
-    return 2.0 + 1.6 * (phase.policy["kind"] in ("follow", "best"))
+    return (
+        1.0
+        + 1.0 / phase.stream.get("repeats", 1)
+        + 1.6 * (phase.policy["kind"] in ("follow", "best"))
+    )
 
 
 def _weights_kept(checkpoints: P.Checkpoints) -> float:

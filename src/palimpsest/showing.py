@@ -32,7 +32,7 @@ from palimpsest.plan import Artifact, Plan
 from palimpsest.stages.train import base_weights, stream_of
 
 Inputs = dict[str, Any]
-MOMENTS = {"before": "before_first", "after": "after_last"}
+MOMENTS = ("before", "after")
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +184,7 @@ def _enter_losses(
         sources = ["weights kept after this step"] * len(found)
     else:
         live = pd.read_parquet(epoch.folder / "live.parquet")
-        live = live[(live.moment == MOMENTS[moment]) & (live.step == step)]
+        live = live[live.step == step]
         measured = dict(zip(live.piece, live.loss_nats, strict=True))
         found = [measured.get(p.piece) if p.source != "replay" else None for p in pieces]
         sources = ["unknown" if loss is None else "training" for loss in found]

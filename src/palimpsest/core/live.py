@@ -1,8 +1,8 @@
-"""A stream and a model on its way → the loss of each piece just before and just after its training.
+"""A stream and a model on its way → the loss of each piece just before and after its training.
 
 Measured where it happens, so that no checkpoint has to be kept for it: by `losses.row_losses`,
-without replay. A visit is one round's training on a piece: all of an epoch's, unless the order is
-cyclic. Steps count the updates of one epoch.
+without replay; of a batch that is repeated, after every repeat. A visit is one round's training on
+a piece: all of an epoch's, unless the order is cyclic. Steps count the updates of one epoch.
 """
 
 from __future__ import annotations
@@ -40,9 +40,10 @@ class Live:
         self._due: dict[int, list[Moment]] = defaultdict(list)
         for piece in stream.pieces:
             for visit, steps in enumerate(self.visits[piece.piece]):
-                after = Moment("after_last", piece, visit, len(steps) - 1)
-                self._due[steps[-1] + 1].append(after)
                 self._due[steps[0]].append(Moment("before_first", piece, visit, 0))
+                for repeat, step in enumerate(steps):
+                    name = "after_last" if step == steps[-1] else "after_repeat"
+                    self._due[step + 1].append(Moment(name, piece, visit, repeat))
 
     def measure(self, trainee: Trainee, progress: Progress) -> None:
         """Append the losses that are due after `progress.n_steps` updates to `progress.live`.

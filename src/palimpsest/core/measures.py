@@ -79,6 +79,31 @@ def visits_table(recall: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
+def repeats_table(recall: pd.DataFrame) -> pd.DataFrame:
+    """Compare the loss of a piece around each of its updates with the run's end.
+
+    One row per run, piece and update on it: visit (from 0), repeat (within the visit, from 1),
+    n_seen (over all visits, from 1), step, the losses just before and after it, and F_after = the
+    end − just after, nats per token: what of all gained until then is lost (> 0) or grew (< 0).
+    """
+    live = recall[recall.measured != "checkpoint"]
+    starts = (live.measured == "before_first").rename("starts")
+    rows = live.assign(starts=starts).sort_values([*KEYS, "checkpoint_step", "starts"])
+    of_piece = rows.groupby(KEYS, observed=True)
+    rows["visit"] = of_piece.starts.cumsum() - 1
+    rows["loss_before_nats"] = of_piece.loss_nats.shift(1).astype(float)
+    rows = rows[~rows.starts]
+    rows["repeat"] = rows.groupby([*KEYS, "visit"], observed=True).cumcount() + 1
+    rows["n_seen"] = rows.groupby(KEYS, observed=True).cumcount() + 1
+    end = at_last_checkpoint(recall).set_index(KEYS).loss_nats.astype(float)
+    rows["loss_after_nats"] = rows.loss_nats.astype(float)
+    ends = end.reindex(pd.MultiIndex.from_frame(rows[KEYS])).to_numpy()
+    rows["F_after"] = ends - rows.loss_after_nats
+    columns = ["visit", "repeat", "n_seen", "step", "loss_before_nats", "loss_after_nats"]
+    renamed = rows.rename(columns={"checkpoint_step": "step"})
+    return renamed[[*KEYS, *columns, "F_after"]].reset_index(drop=True)
+
+
 def shift_map(recall: pd.DataFrame) -> pd.DataFrame:
     """Average the change of loss since θ₀ over all pieces equally far from the one in training.
 

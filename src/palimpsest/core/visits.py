@@ -1,7 +1,8 @@
 """The passes of training over each piece → when it was seen, and losses taken at those moments.
 
 A visit is one epoch's stretch of training on a piece: piece, n_tokens, first_step, last_step and
-the losses before_first and after_last in nats (NaN where not taken). Steps count over the run.
+the losses before_first and after_last in nats (NaN where not taken). Losses after the repeats in
+between are rows of their own. Steps count over the run.
 """
 
 from __future__ import annotations
@@ -14,18 +15,23 @@ NEVER = np.array([], dtype=np.int64)
 RECALL_COLUMNS = ["checkpoint_step", "piece", "repeat", "loss_nats", "n_tokens", "measured"]
 
 
-def with_live_losses(recall: pd.DataFrame, visits: pd.DataFrame) -> pd.DataFrame:
+def with_live_losses(
+    recall: pd.DataFrame, visits: pd.DataFrame, repeats: pd.DataFrame
+) -> pd.DataFrame:
     """Join losses at checkpoints with those taken while training, for the pieces of `recall`.
 
     checkpoint_step is the number of updates behind the weights measured: first_step − 1 for
-    before_first, last_step for after_last. `repeat` counts the visits begun by then.
+    before_first, last_step for after_last. `repeat` counts the visits begun by then. repeats:
+    piece, checkpoint_step, loss_nats, n_tokens after each repeat of a visit but its last.
     """
+    repeats = repeats[repeats.piece.isin(recall.piece)]
     visits = visits[visits.piece.isin(recall.piece)].sort_values(["piece", "first_step"])
     number = visits.groupby("piece").cumcount()
     parts = [
         recall.assign(measured="checkpoint", repeat=_visits_begun(recall, visits)),
         _live(visits, "before_first", step=visits.first_step - 1, repeat=number),
         _live(visits, "after_last", step=visits.last_step, repeat=number + 1),
+        repeats.assign(measured="after_repeat", repeat=_visits_begun(repeats, visits)),
     ]
     table = pd.concat([part[RECALL_COLUMNS].astype({"loss_nats": np.float32}) for part in parts])
     return table.sort_values(["checkpoint_step", "measured", "piece"], ignore_index=True)

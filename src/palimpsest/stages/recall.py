@@ -80,7 +80,7 @@ def build(spec: Spec, inputs: Inputs, out: Path) -> None:
     base = base_checkpoint(inputs["base"], spec["phases"][0]["base_step"])
     model = load_causal_lm(base.folder)
     pieces = _pieces(spec, inputs, end_token=model.config.eos_token_id)
-    visits = _visits(inputs["trains"], pieces)
+    visits, repeats = _visits(inputs["trains"], pieces)
     samples = [_sample(model, spec, inputs[role], corpus=role) for role in CORPORA]
     bench = make_bench(
         model, pieces, every=spec["every"], samples=samples, per_token=spec["per_token"]
@@ -88,7 +88,8 @@ def build(spec: Spec, inputs: Inputs, out: Path) -> None:
     _say_what_is_left_out(bench, len(pieces), every=spec["every"])
     saver = Saver(out)
     frames = _measure_all(bench, _checkpoints(spec, inputs["trains"]), saver)
-    frames["recall"] = _with_bits(with_live_losses(frames["recall"], visits), inputs["new"])
+    joined = with_live_losses(frames["recall"], visits, repeats)
+    frames["recall"] = _with_bits(joined, inputs["new"])
     places = [(piece.position, piece.n_tokens) for piece in pieces]
     frames["pieces"] = first_and_last(visits, places)
     for name, frame in frames.items():
@@ -140,20 +141,25 @@ def _without_order(stream: Spec) -> Spec:
     return {name: value for name, value in stream.items() if name not in orders}
 
 
-def _visits(trains: list[Path], pieces: list[Piece]) -> pd.DataFrame:
-    """Return the visits of all epochs: piece, first_step, last_step and the live losses."""
+def _visits(trains: list[Path], pieces: list[Piece]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return all epochs' visits, with the live losses around them, and the losses within them."""
     places = {(piece.position, piece.n_tokens): i for i, piece in enumerate(pieces)}
-    visits = []
+    visits, repeats = [], []
     for train in trains:
         passes = pd.read_parquet(train / "pieces.parquet").dropna(subset=["first_step"])
+        keys = zip(passes.position, passes.n_tokens, strict=True)
+        passes["place"] = [places[key] for key in keys]
         live = pd.read_parquet(train / "live.parquet")
         for moment in ("before_first", "after_last"):
             losses = live[live.moment == moment][["piece", "visit", "loss_nats"]]
             passes = passes.merge(losses.rename(columns={"loss_nats": moment}), how="left")
-        keys = zip(passes.position, passes.n_tokens, strict=True)
-        visits.append(passes.assign(piece=[places[key] for key in keys]))
+        within = live[live.moment == "after_repeat"].rename(columns={"step": "checkpoint_step"})
+        number = passes.drop_duplicates("piece").set_index("piece").place
+        repeats.append(within.assign(piece=within.piece.map(number)))
+        visits.append(passes.assign(piece=passes.place))
     whole = dict.fromkeys(("piece", "n_tokens", "first_step", "last_step"), int)
-    return pd.concat(visits, ignore_index=True).astype(whole)  # an edit has no piece, and no type
+    stacked = pd.concat(visits, ignore_index=True).astype(whole)  # an edit has no piece, no type
+    return stacked, pd.concat(repeats, ignore_index=True).astype({"piece": int})
 
 
 def _sample(model: PreTrainedModel, spec: Spec, folder: Path, *, corpus: str) -> Sample:

@@ -73,6 +73,7 @@ def _of_runs(entries: list[Spec], raw: Frames) -> Frames:
         "experiments.csv": runs.experiments_table(entries),
         "pieces.parquet": pieces,
         "visits.parquet": visits,
+        "repeats.parquet": measures.repeats_table(recall),
         "shifts.csv": measures.shift_map(recall),
         "neighbours.csv": measures.neighbours(recall),
         "memory.csv": memory.memory_table(

@@ -12,7 +12,7 @@ import pandas as pd
 from palimpsest.core.main_policy import main_policy
 
 CSV_TABLES = ("runs", "experiments", "memory", "rates", "evals", "bases", "shifts", "neighbours")
-PARQUET_TABLES = ("steps", "held_out", "recall", "drift", "pieces", "lag", "landscape")
+PARQUET_TABLES = ("steps", "held_out", "recall", "drift", "pieces", "repeats", "lag", "landscape")
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Frames:
     recall: pd.DataFrame
     drift: pd.DataFrame
     pieces: pd.DataFrame
+    repeats: pd.DataFrame
     lag: pd.DataFrame
     landscape: pd.DataFrame
     fits: dict[str, Any]

@@ -33,7 +33,7 @@ memory:
   policy: {kind: fixed, learning_rate: [5.0e-4, 5.0e-3]}
   checkpoints: {kind: log, count: 6}
 """,
-    figures=("memory", "recall-map", "shifts", "lag"),
+    figures=("memory", "repeats", "recall-map", "shifts", "lag"),
 )
 SMALL_RHO = 0.2
 FEWEST_SEEDS = 3

@@ -17,6 +17,7 @@ from palimpsest.core.plots.layers import layers
 from palimpsest.core.plots.memory import memory
 from palimpsest.core.plots.rates import rates
 from palimpsest.core.plots.recall_map import recall_map
+from palimpsest.core.plots.repeats import repeats
 from palimpsest.core.plots.replay import forgetting, learning
 from palimpsest.core.plots.shifts import shifts
 from palimpsest.core.plots.tradeoff import tradeoff
@@ -31,6 +32,7 @@ FIGURES: tuple[Callable[[Frames], Drawing | Missing], ...] = (
     drift,
     layers,
     memory,
+    repeats,
     recall_map,
     shifts,
     lag,
