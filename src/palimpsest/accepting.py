@@ -5,6 +5,7 @@ Keys stay what they were, so no folder is renamed, and every clone of the commit
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
@@ -18,13 +19,30 @@ HEAD = """# Which code counts as which: written by `palimpsest accept STAGE` aft
 """
 
 
-def accept(to_do: Schedule, stage: str) -> dict[str, str]:
+def accept(plan_again: Callable[[], Schedule], stage: str) -> dict[str, str]:
     """Write down, for each missing artifact of a stage, which code made the one that is here.
 
-    Returns new fingerprint → old. Raises Fault if there is nothing to accept, or two old codes.
+    Phases follow phases: once the code of the first is accepted, the next can be told. Returns new
+    fingerprint → old. Raises Fault, and writes nothing, if there is nothing to accept, or two old
+    codes.
     """
+    before = plan.ACCEPTED.read_text("utf-8") if plan.ACCEPTED.exists() else None
+    new: dict[str, str] = {}
+    try:
+        while found := _accept(plan_again(), stage, more=bool(new)):
+            new |= found
+    except Fault:
+        _put_back(before)
+        raise
+    return new
+
+
+def _accept(to_do: Schedule, stage: str, *, more: bool) -> dict[str, str]:
+    """Accept what can be told with what is accepted already; with `more`, nothing is no fault."""
     found = _made_by(to_do, stage, store.RUNS) or _made_by(to_do, stage, store.ATTIC)
     if not found:
+        if more:
+            return {}
         raise Fault(_nothing(to_do, stage))
     for codes in found.values():
         if len(codes) > 1:
@@ -54,14 +72,22 @@ def _nothing(to_do: Schedule, stage: str) -> str:
     missing = to_do.missing(stage)
     if not missing:
         return f"{stage}: nothing is missing, so there is nothing to accept"
-    upstream = {a.stage for artifact in missing for a in artifact.upstream()}
-    first = next((s for s in to_do.order if s in upstream and to_do.missing(s)), None)
+    inputs = {a for artifact in missing for a in artifact.upstream() if to_do.is_missing(a)}
+    upstream = {artifact.stage for artifact in inputs} - {stage}
+    first = next((name for name in to_do.order if name in upstream), None)
     if first:
         return f"{stage}: its inputs are missing too; accept {first} first, then {stage}"
     return (
         f"{stage}: nothing here was made with the same params and data by other code; "
         "`palimpsest status` says why it would run"
     )
+
+
+def _put_back(before: str | None) -> None:
+    if before is None:
+        plan.ACCEPTED.unlink(missing_ok=True)
+    else:
+        store.write_text(plan.ACCEPTED, before)
 
 
 def _write(stage: str, new: dict[str, str]) -> None:

@@ -35,16 +35,20 @@ def accept(
     Example: palimpsest accept train
     """
     from palimpsest.accepting import accept as write
-    from palimpsest.plan import ACCEPTED
-    from palimpsest.schedule import own, schedule
+    from palimpsest.plan import ACCEPTED, Stages
+    from palimpsest.schedule import Schedule, own, schedule
+
+    def planned() -> Schedule:
+        return schedule(str(params), by="cores", cores=1)
 
     with own(wait=False):
-        to_do = schedule(str(params), by="cores", cores=1)
-        stage_names([stage], to_do.order)
-        new = write(to_do, stage)
+        stage_names([stage], Stages().order)
+        new = write(planned, stage)
+        n_missing = len(planned().missing(stage))
     if as_json:
         show({stage: new}, as_json, str)
         return
     for now, then in new.items():
         say(f"{stage}: code {now} counts as {then}")
-    say(f"Commit {ACCEPTED}; `palimpsest status` shows what is still missing")
+    left = f"{n_missing} still missing, `palimpsest status` says why" if n_missing else "complete"
+    say(f"{stage}: {left}; commit {ACCEPTED}")
