@@ -16,12 +16,14 @@ help:  ## list the targets
 setup: $(READY)  ## make .venv from requirements.lock
 
 $(READY): requirements.lock pyproject.toml
+	@echo "Installing requirements.lock into $(VENV), 2.2 GB: some minutes, silent unless it fails"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
 	  echo "error: no virtual environment; on Debian or Ubuntu: apt-get install python3-venv" >&2; \
 	  exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
+	@echo "Ready. 'make run' builds the study in params.yaml; '$(BIN)/palimpsest plan' says how long it takes"
 
 run: $(READY)  ## build the study that params.yaml asks for and record it in DVC
 	@$(BIN)/palimpsest run

@@ -16,6 +16,7 @@ from palimpsest.schedule import Written, schedule, use_source
 try:
     use_source(SOURCE)
     progress.announce(quiet=False)
+    progress.hush_snakemake()
     S = (
         schedule(
             config.get("params", "params.yaml"),

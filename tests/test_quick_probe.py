@@ -150,6 +150,26 @@ def test_a_folder_that_is_no_model_and_a_text_that_is_none_are_one_line(folder, 
         assert "\n" not in str(caught.value)
 
 
+def test_folders_where_files_or_a_checkpoint_are_wanted_are_named(folder, tmp_path):
+    for step in ("step-00000010", "step-00000020"):
+        (tmp_path / "bases" / step).mkdir(parents=True)
+        (tmp_path / "bases" / step / "config.json").write_text("{}")
+    with pytest.raises(Fault) as caught:
+        quick_probe.measure(asked(folder, model=tmp_path / "bases"))
+    assert str(caught.value) == (
+        f"--model {tmp_path}/bases: holds no config.json itself; give one of its 2 folders that "
+        f"do: {tmp_path}/bases/step-00000020"
+    )
+    with pytest.raises(Fault, match=f"^{tmp_path}: a folder; give one file of text"):
+        quick_probe.measure(asked(folder, text=tmp_path))
+
+
+def test_progress_names_the_probe(folder, monkeypatch, capsys):
+    monkeypatch.setenv("PALIMPSEST_SECONDS_BETWEEN_LINES", "0")
+    quick_probe.measure(asked(folder))
+    assert capsys.readouterr().err.splitlines() == ["probe: batch 2/2"]
+
+
 def test_a_figure_that_cannot_be_written_is_refused_before_anything_is_computed(tmp_path):
     with pytest.raises(Fault, match=r"ends in \.doc; take \.png"):
         quick_probe.check_plot(tmp_path / "a.doc")

@@ -49,6 +49,21 @@ def test_a_batch_is_built_and_entered_in_the_ledger():
     assert store.read_json(store.record("corpora", "one-0123")) == ledger()[0]
 
 
+def test_the_rest_is_estimated_from_what_was_built_and_its_cost(monkeypatch, capsys):
+    """Members of cost 1.5: the first took 9 s with its imports, each other one 3 s."""
+    now = iter([0.0, 9.0, 9.0, 12.0, 12.0, 15.0, 15.0, 18.0])
+    monkeypatch.setattr(worker.progress, "begin", lambda _: None)
+    monkeypatch.setattr(worker.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr(worker, "_attempt", lambda *_: True)
+    assert work(*map(member, "abcd")) == 0
+    assert [line.partition(" stands")[2] for line in capsys.readouterr().err.splitlines()] == [
+        "",
+        "",
+        ", about 3 s left for this batch",
+        "",
+    ]
+
+
 def test_what_stands_is_not_built_again():
     work(member("one"))
     work(member("one"), member("two"))

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
+from dataclasses import dataclass
 
 SECONDS = "PALIMPSEST_SECONDS_BETWEEN_LINES"  # how a command tells the jobs that it starts
 ON_A_TERMINAL, IN_A_FILE = 10.0, 60.0
+LEAST_SECONDS, LEAST_DONE = 10.0, 3  # before this much of either, what is left cannot be told
+# What Snakemake says of a stage where nothing is to do.
+ROUTINE = (
+    "Assuming unrestricted shared filesystem usage.",
+    "Building DAG of jobs...",
+    "Nothing to be done",
+)
 
 _prefix = ""
 _first: tuple[float, int] | None = None
@@ -33,8 +42,35 @@ def step_done(done: int, total: int, what: str = "step") -> None:
     if now - _last_line < _seconds_between_lines() or done <= _first[1]:
         return
     _last_line = now
-    left = (now - _first[0]) / (done - _first[1]) * (total - done)
-    say(f"{_prefix}: {what} {done}/{total}, about {left:.0f} s left")
+    pace = Pace(seconds=now - _first[0], work=done - _first[1])
+    say(f"{_prefix}: {what} {done}/{total}{pace.left(total - done)}")
+
+
+@dataclass
+class Pace:
+    """How long how much work took, to tell how long the rest takes."""
+
+    seconds: float = 0.0
+    work: float = 0.0
+    n_done: int = 0
+
+    def add(self, seconds: float, work: float) -> None:
+        """Count one more that is done; the first one's seconds are start-up too, so no pace."""
+        if self.n_done:
+            self.seconds += seconds
+            self.work += work
+        self.n_done += 1
+
+    def left(self, work: float, *, of: str = "") -> str:
+        """Return the end of a line, how long so much work still takes; empty if unknown yet."""
+        enough = self.seconds >= LEAST_SECONDS or self.n_done >= LEAST_DONE
+        if not enough or not self.work or not work:
+            return ""
+        return f", about {_duration(self.seconds / self.work * work)} left{of}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def note(**measured: float) -> None:
@@ -71,6 +107,13 @@ def quiet() -> bool:
 
 def _seconds_between_lines() -> float:
     return float(os.environ.get(SECONDS, ON_A_TERMINAL))
+
+
+def hush_snakemake() -> None:
+    """Called by `dvc repro`, once for each stage, do not tell that there is nothing to do."""
+    if "DVC_STAGE" in os.environ:
+        routine = logging.getLogger("snakemake.logging")
+        routine.addFilter(lambda record: not str(record.msg).startswith(ROUTINE))
 
 
 def say(line: str) -> None:

@@ -29,7 +29,7 @@ from palimpsest.core.rows import Row
 from palimpsest.core.streams import Stream, make_stream
 from palimpsest.faults import Fault
 from palimpsest.params import Optimizer
-from palimpsest.progress import step_done
+from palimpsest.progress import begin, step_done
 
 MAX_CHARACTERS = 2**24  # of a text: 4 million tokens, of which a probe takes some thousand
 N_ORIGINAL_TOKENS = 2048  # of the replay text's end: measured on, never replayed
@@ -69,6 +69,7 @@ class Measured:
 def measure(asked: Asked) -> Measured:
     """Probe the model on batches that lie evenly over the text; a Fault says what is missing."""
     _check(asked)
+    begin("probe")
     model, tokenizer = _load(asked.model)
     stream = _stream(asked, model, tokenizer)
     spec = _spec(asked)
@@ -166,6 +167,12 @@ def _check(asked: Asked) -> None:
 def _load(folder: Path) -> tuple[PreTrainedModel, Any]:
     if not folder.is_dir():
         raise Fault(f"--model {folder}: there is no such folder; give one with a config.json")
+    inside = sorted(path.parent for path in folder.glob("*/config.json"))
+    if inside and not (folder / "config.json").is_file():
+        raise Fault(
+            f"--model {folder}: holds no config.json itself; give one of its {len(inside)} folders "
+            f"that do: {inside[-1]}"
+        )
     try:
         model = load_causal_lm(folder)
         return model, AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -251,6 +258,8 @@ def _tokens(file: Path, tokenizer: Any) -> np.ndarray:
 
 def _documents(file: Path) -> list[str]:
     """Read plain text as one document, or JSON Lines of `text` or of an episode's `turns`."""
+    if file.is_dir():
+        raise Fault(f"{file}: a folder; give one file of text: .txt, .md, .jsonl, or .gz and .xz")
     if ".jsonl" in file.suffixes:
         texts = [str(record["text"]) for record in read_records(file, _document_of)]
         ends = np.cumsum([len(text) for text in texts])

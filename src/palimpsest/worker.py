@@ -62,12 +62,15 @@ def build(stage: str, batch: str) -> None:
     Raises Fault at the end that names those that failed.
     """
     members = store.read_json(store.batch(stage, batch))["members"]
-    failed, started = [], time.monotonic()
+    failed, pace = [], progress.Pace()
     for number, member in enumerate(members, start=1):
         progress.begin(f"{stage} {number}/{len(members)} {_short(member)}")
         with store.building(stage, member["name"]):
-            if store.restore(stage, member["name"]) or _attempt(stage, member):
-                _tell(stage, members, number, seconds=time.monotonic() - started)
+            began, here = time.monotonic(), store.restore(stage, member["name"])
+            if here or _attempt(stage, member):
+                if not here:
+                    pace.add(time.monotonic() - began, _work(member))
+                _tell(stage, members, number, pace=pace)
             else:
                 failed.append(member["name"])
         gc.collect()
@@ -104,13 +107,17 @@ def _attempt(stage: str, member: dict[str, Any]) -> bool:
     return True
 
 
-def _tell(stage: str, members: list[dict[str, Any]], number: int, *, seconds: float) -> None:
+def _tell(stage: str, members: list[dict[str, Any]], number: int, *, pace: progress.Pace) -> None:
     """Say that a member stands, and how long the rest of the batch takes by the costs so far."""
-    costs = [max(member["cost_seconds"], 1e-3) for member in members]
-    left = seconds / sum(costs[:number]) * sum(costs[number:])
-    if not progress.quiet():
-        rest = f", about {left:.0f} s left for this batch" if number < len(members) else ""
-        progress.say(f"{stage} {number}/{len(members)}: {_short(members[number - 1])} stands{rest}")
+    if progress.quiet():
+        return
+    left = pace.left(sum(map(_work, members[number:])), of=" for this batch")
+    progress.say(f"{stage} {number}/{len(members)}: {_short(members[number - 1])} stands{left}")
+
+
+def _work(member: dict[str, Any]) -> float:
+    """Return how much work a member was planned to be."""
+    return max(float(member["cost_seconds"]), 1e-3)
 
 
 def _stage(stage: str) -> Any:
