@@ -115,7 +115,7 @@ def test_experiments_come_in_the_order_in_which_they_are_written():
 
 def test_a_model_that_is_no_size():
     line = fault(x={"model": "smal"})
-    assert line.startswith("experiments.x.model: no model 'smal'; known: small, large, pythia-14m")
+    assert line.startswith("experiments.x.model: no model 'smal'; did you mean small?")
 
 
 def test_no_model():

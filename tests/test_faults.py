@@ -41,6 +41,43 @@ def fault(place: str, value: object) -> str:
         ("fits/bootstrap", 1.5, "changed.yaml: fits.bootstrap: expected a whole number (got 1.5)"),
         ("evals/tasks", [], "changed.yaml: evals.tasks: expected at least one (got [])"),
         (
+            f"{EXPERIMENT}/model",
+            "neox-6",
+            "experiments.replay.model: no model 'neox-6'; did you mean neox-6k?",
+        ),
+        (
+            "corpora/tokenizer",
+            {"model": "pythia-70"},
+            "corpora.tokenizer.model: no published model 'pythia-70' (vocab_size would train "
+            "one); did you mean pythia-70m?",
+        ),
+        (
+            "phase/stream/n_new_tokens",
+            1.5,
+            "phase.stream.n_new_tokens: expected a whole number (got 1.5)",
+        ),
+        (
+            f"{EXPERIMENT}/stream",
+            {"n_new_tokens": 1.5},
+            "experiments.replay.stream.n_new_tokens: expected a whole number (got 1.5)",
+        ),
+        (
+            "phase/policy/decrease",
+            0.02,
+            "phase.policy.decrease: 0.02 is not probed; add it to probe.decreases",
+        ),
+        (
+            "phase/policy",
+            {"kind": "hold"},
+            "phase.policy.decrease: missing; docs/parameters.md says what belongs there",
+        ),
+        (
+            f"{EXPERIMENT}/policy",
+            {"kind": "fixed"},
+            "experiments.replay.policy.learning_rate: missing; docs/parameters.md says what "
+            "belongs there",
+        ),
+        (
             f"{EXPERIMENT}/modle",
             "neox-6k",
             "experiments.replay.modle: unknown key; did you mean model?",
@@ -83,7 +120,8 @@ def test_counted_tokens_are_the_limit_once_they_stand(project):
     (folder / store.FILES).unlink()
     store.list_files(folder)
     row = yaml.safe_load(Path("params.yaml").read_text())["phase"]["stream"]["sequence_length"]
-    told = fault(f"{EXPERIMENT}/stream", {"n_new_tokens": 5001 - row})
+    told = fault("phase/stream/n_new_tokens", 5001 - row)
+    assert told.startswith("phase.stream.n_new_tokens: ")
     assert f": {5001 - row} is more than the {5000 - row} tokens that " in told
 
 

@@ -13,8 +13,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from palimpsest import params as P
 from palimpsest import store
-from palimpsest.experiments import Run
+from palimpsest.experiments import Run, set_at
 from palimpsest.faults import Fault
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Amounts:
         self.sources = sources
         self.n_tokens = _counted(tokens.stage, tokens.name)
 
-    def check(self, run: Run) -> None:
+    def check(self, run: Run, params: P.Params) -> None:
         """Raise Fault if a phase asks for more new tokens than there are."""
         for phase in run.trainings:
             asked = phase.stream.get("n_new_tokens")
@@ -41,10 +42,10 @@ class Amounts:
             most = self.most - (int(phase.stream["sequence_length"]) if self.n_tokens else 0)
             if asked > most:
                 unit = "tokens" if self.n_tokens else "bytes of text"
+                place = set_at(params, run.experiment, "stream.n_new_tokens")
                 raise Fault(
-                    f"experiments.{run.experiment}.stream.n_new_tokens: {asked} is more than the "
-                    f"{most} {unit} that corpora.new offers to training; lower it, or leave it out "
-                    "to take everything"
+                    f"{place}: {asked} is more than the {most} {unit} that corpora.new offers to "
+                    "training; lower it, or leave it out to take everything"
                 )
 
     @cached_property

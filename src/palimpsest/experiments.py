@@ -119,8 +119,8 @@ def _run(params: P.Params, *, point: dict[str, Any], where: str, parsed: Parsed)
         raise Fault(f"{where}.{next(iter(own))}: with phases:, put it into one of them")
     model = point.get("model")
     if not isinstance(model, str) or not _is_known(params.models, model):
-        known = ", ".join([*params.models.sizes, *params.models.hub, *PYTHIA])
-        raise Fault(f"{where}.model: no model {model!r}; known: {known}")
+        known = [*params.models.sizes, *params.models.hub, *PYTHIA]
+        raise Fault(f"{where}.model: no model {model!r}{nearest(str(model), known)}")
     return Run(
         experiment=where.removeprefix("experiments."),
         model=model,
@@ -159,10 +159,43 @@ def _phase(
     values = _merge(defaults, own)
     known = repr(values)
     if known not in parsed:
-        for name, package in (("stream", "streams"), ("policy", "policies")):
-            values[name] = _plug_in(package, values.get(name), f"{where}.{name}")
-        parsed[known] = parse(Phase, values, where)
+        try:
+            for name, package in (("stream", "streams"), ("policy", "policies")):
+                values[name] = _plug_in(package, values.get(name), f"{where}.{name}")
+            parsed[known] = parse(Phase, values, where)
+        except Fault as fault:
+            lines = str(fault).splitlines()
+            told = (_where_it_stands(line, where, own, params.phase) for line in lines)
+            raise Fault("\n".join(told)) from None
     return parsed[known]
+
+
+def set_at(params: P.Params, experiment: str, place: str) -> str:
+    """Return where params.yaml sets a field of an experiment's phases: there, or in `phase`."""
+    return _set_at(place, f"experiments.{experiment}", params.experiments[experiment], params.phase)
+
+
+def _where_it_stands(line: str, where: str, own: Any, defaults: Any) -> str:
+    """Name `phase` in a fault of a field that an experiment takes from there."""
+    place, colon, said = line.removeprefix(f"{where}.").partition(":")
+    return _set_at(place, where, own, defaults, missing=said.startswith(" missing")) + colon + said
+
+
+def _set_at(place: str, where: str, own: Any, defaults: Any, *, missing: bool = False) -> str:
+    """Return where a field is set; of a missing one, where the mapping is that lacks it."""
+    parts = place.split(".")[: -1 if missing else None]
+    inherited = _holds(defaults, parts) and not _holds(own, parts)
+    return f"phase.{place}" if inherited and parts else f"{where}.{place}"
+
+
+def _holds(node: Any, parts: list[str]) -> bool:
+    """Return whether a field is set below a node; in lists, and in phases, some item may do so."""
+    if isinstance(node, list):
+        return any(_holds(item, parts) for item in node)
+    if not isinstance(node, dict) or not parts:
+        return not parts
+    inside = [node[parts[0]]] if parts[0] in node else []
+    return any(_holds(item, parts[1:]) for item in inside) or _holds(node.get("phases", []), parts)
 
 
 def _plug_in(package: str, values: Any, where: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from palimpsest.core.plug_ins import plug_in
 from palimpsest.core.streams.orders import orders_taken
 from palimpsest.core.streams.replay import Ramp
 from palimpsest.costs import Cost
-from palimpsest.experiments import Phase, Run, runs
+from palimpsest.experiments import Phase, Run, runs, set_at
 from palimpsest.faults import Fault
 from palimpsest.shapes import Shape
 
@@ -67,10 +67,10 @@ class Layout:
 
     def run(self, run: Run) -> None:
         """Lay out one run: base, probes, one training artifact per epoch, then what is measured."""
-        _check(run)
+        _check(run, self.params)
         run = self._plainly(run)
         self._check_base_step(run)
-        self.amounts.check(run)
+        self.amounts.check(run, self.params)
         base = self.base(run)
         chain: list[Artifact] = []
         for phase in run.phases:
@@ -205,10 +205,8 @@ class Layout:
         settings, replay = self.params.probe, _probe_replay(phase)
         asked = phase.policy.get("decrease")
         if phase.policy["kind"] == "hold" and asked not in settings.decreases:
-            raise Fault(
-                f"experiments.{run.experiment}.policy.decrease: {asked} is not probed; "
-                "add it to probe.decreases"
-            )
+            place = set_at(self.params, run.experiment, "policy.decrease")
+            raise Fault(f"{place}: {asked} is not probed; add it to probe.decreases")
         usual = {n: value for n, value in labels.USUAL_ORDER.items() if n in phase.stream}
         return settings.model_dump(mode="json", exclude={"landscape_replay"}) | {
             "kind": "landscape",
@@ -453,20 +451,24 @@ def _given(section: P.Closed) -> dict[str, Any]:
     return section.model_dump(mode="json", exclude_none=True)
 
 
-def _check(run: Run) -> None:
+def _check(run: Run, params: P.Params) -> None:
     """Refuse what no stage could do, before any job runs."""
     where = f"experiments.{run.experiment}"
+
+    def place(field: str) -> str:
+        return set_at(params, run.experiment, field)
+
     first = run.phases[0]
     if not isinstance(first, Phase):
         raise Fault(f"{where}.phases: the first phase must train; there is nothing to edit yet")
     if first.carry_optimizer:
-        raise Fault(f"{where}.carry_optimizer: the first phase has no moments to carry")
+        raise Fault(f"{place('carry_optimizer')}: the first phase has no moments to carry")
     for phase, after in zip(run.trainings, [*run.trainings[1:], None], strict=True):
         goes_on = phase.epochs > 1 or (after is not None and after.carry_optimizer)
         if goes_on and not phase.checkpoints.moments:
             raise Fault(
-                f"{where}.checkpoints.moments: false, but what follows goes on from these moments; "
-                "keep them, or train one epoch"
+                f"{place('checkpoints.moments')}: false, but what follows goes on from these "
+                "moments; keep them, or train one epoch"
             )
 
 

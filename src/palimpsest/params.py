@@ -362,19 +362,31 @@ def load(path: Path) -> Params:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        raw = yaml.load(path.read_text("utf-8"), _Reader)
+        reader = _Reader(path.read_text("utf-8"))
+        raw = reader.get_single_data()
     except (FileNotFoundError, IsADirectoryError):
         raise Fault(f"{path}: there is no such file") from None
     except UnicodeDecodeError as error:
         raise Fault(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from None
     except yaml.YAMLError as error:
-        raise Fault(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        raise Fault(_not_yaml(path, error)) from None
     if not isinstance(raw, dict):
         raise Fault(f"{path}: expected sections such as corpora: and experiments:")
     try:
         return _numbers(raw)
     except RecursionError:
         raise Fault(f"{path}: an alias (*) stands inside of what it names; write it out") from None
+
+
+def _not_yaml(path: Path, error: yaml.YAMLError) -> str:
+    """Say in one line what is no YAML, and in which line of the file."""
+    if isinstance(error, yaml.reader.ReaderError):
+        return f"{path}: not YAML: the character {chr(error.character)!r} is not allowed in it"
+    assert isinstance(error, yaml.MarkedYAMLError)
+    mark = error.problem_mark
+    assert mark is not None  # of all that PyYAML's reader, scanner, parser and constructor raise
+    said = [part for part in (error.context, error.problem) if part]
+    return f"{path}:{mark.line + 1}: not YAML: {', '.join(said)} (column {mark.column + 1})"
 
 
 class _Reader(yaml.SafeLoader):

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from palimpsest import params as P
 from palimpsest import shapes
+from palimpsest.core.plug_ins import nearest
 from palimpsest.faults import Fault
 from palimpsest.shapes import Shape
 
@@ -44,9 +45,10 @@ def tokenizer_spec(params: P.Params) -> tuple[Spec, list[Path]]:
     if tokenizer.model is None:
         return {"kind": "tokenizer", "vocab_size": vocab_size(params)}, []
     if params.models.published(tokenizer.model) is None:
+        known = [*params.models.hub, *shapes.PYTHIA]
         raise Fault(
-            f"corpora.tokenizer.model: no published model {tokenizer.model!r}; name one of "
-            "models.hub or a Pythia, or give vocab_size to train one"
+            f"corpora.tokenizer.model: no published model {tokenizer.model!r} (vocab_size would "
+            f"train one){nearest(tokenizer.model, known)}"
         )
     spec = source(params, tokenizer.model, "final")
     return {"kind": "published-tokenizer", **spec}, files(spec, tokenizer=True)
