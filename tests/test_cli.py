@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from palimpsest import cli, store
+from palimpsest import cli, entry, store
+from palimpsest.overview import _duration, _notes
 from palimpsest.schedule import START_UP_SECONDS, own
 
 STAGES = {
@@ -126,6 +127,27 @@ def test_plan_measures_the_rate_from_records(project):
     assert work[1] == pytest.approx(3 * work[0])
 
 
+@pytest.mark.parametrize(
+    ("hours", "words"),
+    [(0.001, "less than a minute"), (1 / 60, "1 minute"), (0.05, "3 minutes"), (2, "2.0 hours")],
+)
+def test_durations_in_words(hours, words):
+    assert _duration(hours) == words
+
+
+def test_gpu_hours_are_told_of_models_that_a_gpu_is_for(project):
+    small = json.loads(shown("plan", "--json"))
+    assert small["gpu_hours"] is None
+    assert "GPU" not in shown("plan")
+    text = Path("params.yaml").read_text("utf-8")
+    large = text.replace("hidden_size: 32, layers: 2", "hidden_size: 512, layers: 4")
+    assert large != text
+    Path("params.yaml").write_text(large)
+    totals = json.loads(shown("plan", "--json"))
+    assert totals["gpu_hours"] > 0
+    assert any("GPU hours" in line for line in _notes(totals))
+
+
 def test_tables_for_people_name_every_stage(project):
     for command in ("status", "plan"):
         assert set(shown(command).split()) >= STAGES
@@ -150,9 +172,69 @@ def test_use_takes_a_path(studies):
     assert "limit: 25" in Path("params.yaml").read_text()
 
 
+def edited() -> str:
+    """Edit params.yaml by hand and return what it holds."""
+    text = Path("params.yaml").read_text().replace("bootstrap: 200", "bootstrap: 201")
+    Path("params.yaml").write_text(text)
+    return text
+
+
+def test_use_keeps_a_copy_of_an_edited_params_yaml(studies):
+    text = edited()
+    copy = entry.KEPT / "1.yaml"
+    last = shown("use", "other", "--yes").splitlines()[-1]
+    assert last == f"The edited one is kept: `palimpsest use {copy}` brings it back"
+    shown("use", str(copy), "--yes")
+    assert Path("params.yaml").read_text() == text
+    shown("use", "same", "--yes")  # this content is kept already
+    assert sorted(entry.KEPT.iterdir()) == [copy]
+    edited()
+    Path("params.yaml").write_text(text + "# and more\n")
+    assert "2.yaml" in shown("use", "other", "--yes")
+
+
+def test_use_copies_neither_a_study_nor_what_git_holds(studies):
+    shown("use", "other", "--yes")
+    assert "kept" not in shown("use", "same", "--yes")
+    edited()
+    for command in (["init", "-q"], ["add", "params.yaml"], ["commit", "-qm", "edited"]):
+        identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+        subprocess.run(["git", *identity, *command], check=True)
+    assert "kept" not in shown("use", "other", "--yes")
+    assert not entry.KEPT.exists()
+
+
+# run
+
+
+@pytest.mark.parametrize(
+    ("typed_words", "passed"),
+    [
+        ("train", "stage_train"),
+        ("train evals -n", "stage_train stage_evals -n"),
+        ("-n train", "-n stage_train"),
+        ("stage_train --until train", "stage_train --until train"),
+        ("--profile report --cores 2", "--profile report --cores 2"),
+        ("all results runs/train/index-0.json", "all results runs/train/index-0.json"),
+    ],
+)
+def test_targets_are_stages_by_their_names(project, typed_words, passed):
+    assert entry.targets(typed_words.split()) == passed.split()
+
+
+def test_an_unknown_target_is_one_line_before_snakemake_starts(source):
+    done = typed("run", "nosuch")
+    known = "corpora, tokens, bases, probes, train, recall, evals, tables, fits, report"
+    line = f"error: nosuch: no such stage; known: {known}\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", line)
+    for words in (("run", "trian"), ("run", "--again", "trian"), ("accept", "trian")):
+        done = typed(*words)
+        assert done.stderr == "error: trian: no such stage; did you mean train?\n"
+
+
 def test_use_of_an_unknown_study_names_the_known(studies, source):
     done = typed("use", "ohter")
-    line = "error: ohter: neither a study nor a file; known studies: other, same\n"
+    line = "error: ohter: neither a study nor a file; did you mean other?\n"
     assert (done.returncode, done.stderr) == (2, line)
 
 

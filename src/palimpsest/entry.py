@@ -11,12 +11,15 @@ from pathlib import Path
 from palimpsest import params as P
 from palimpsest import progress, slurm, store
 from palimpsest.again import build_again
+from palimpsest.core.plug_ins import nearest
 from palimpsest.faults import Fault
 from palimpsest.fingerprint import digest
-from palimpsest.plan import ACCEPTED, DVC_FILE
+from palimpsest.plan import ACCEPTED, DVC_FILE, Stages, check_stages
 from palimpsest.schedule import Schedule, own, schedule
 
 PARAMS, STUDIES = Path("params.yaml"), Path("studies")
+FLAGS = ("-n", "--dry-run", "--dryrun", "-p", "--printshellcmds", "-k", "--keep-going")
+KEPT = store.WORK / "params"  # edited parameter files that another study has replaced
 
 
 def build_and_record(arguments: list[str], *, again: str | None = None) -> int:
@@ -29,6 +32,28 @@ def build_and_record(arguments: list[str], *, again: str | None = None) -> int:
     return code or _record(to_do)
 
 
+def targets(arguments: list[str]) -> list[str]:
+    """Return arguments for Snakemake, stages among its targets by the names of their rules.
+
+    Raises Fault for a target that is no stage, no rule and no file.
+    """
+    order, translated, is_target = Stages().order, [], True
+    for argument in arguments:
+        if argument.startswith("-"):
+            is_target = argument in FLAGS
+        translated.append(_target(argument, order) if is_target else argument)
+    return translated
+
+
+def _target(argument: str, order: list[str]) -> str:
+    """Return what Snakemake calls a target."""
+    rules = ["all", "results", *(f"stage_{stage}" for stage in order)]
+    if argument.startswith("-") or argument in rules or "/" in argument:
+        return argument
+    check_stages([argument], order)
+    return f"stage_{argument}"
+
+
 def snakemake_options(*, quiet: bool, verbose: bool) -> list[str]:
     """Return how much Snakemake is to print."""
     if quiet:
@@ -37,8 +62,7 @@ def snakemake_options(*, quiet: bool, verbose: bool) -> list[str]:
 
 
 def _build_again(to_do: Schedule, stage: str, arguments: list[str]) -> int:
-    if stage not in to_do.order:
-        raise Fault(f"{stage}: no such stage; the stages are {', '.join(to_do.order)}")
+    check_stages([stage], to_do.order)
     return build_again(to_do, stage, lambda target: _call("snakemake", target, *arguments))
 
 
@@ -83,8 +107,8 @@ def study_file(study: str) -> Path:
     for path in (STUDIES / f"{study}.yaml", Path(study)):
         if path.is_file():
             return path
-    known = ", ".join(sorted(path.stem for path in STUDIES.glob("*.yaml")))
-    raise Fault(f"{study}: neither a study nor a file; known studies: {known}")
+    known = sorted(path.stem for path in STUDIES.glob("*.yaml"))
+    raise Fault(f"{study}: neither a study nor a file{nearest(study, known)}")
 
 
 def difference(source: Path) -> list[str]:
@@ -97,10 +121,43 @@ def difference(source: Path) -> list[str]:
     )
 
 
-def replace_params(source: Path) -> None:
-    """Make a parameter file the params.yaml; Fault while jobs work in this folder."""
+def replace_params(source: Path) -> Path | None:
+    """Make a parameter file the params.yaml; Fault while jobs work in this folder.
+
+    Returns the copy of a params.yaml that was edited, and that nothing else holds.
+    """
     with own(wait=False):
+        copy = _keep_edited()
         store.write_text(PARAMS, source.read_text("utf-8"))
+    return copy
+
+
+def _keep_edited() -> Path | None:
+    """Copy a params.yaml that is neither a study, nor committed, nor copied already."""
+    if not PARAMS.exists():
+        return None
+    content = PARAMS.read_bytes()
+    same = [path for path in KEPT.glob("*.yaml") if path.read_bytes() == content]
+    if same:
+        return same[0]
+    if content == _committed(PARAMS) or any(
+        path.read_bytes() == content for path in STUDIES.glob("*.yaml")
+    ):
+        return None
+    numbers = [int(path.stem) for path in KEPT.glob("*.yaml") if path.stem.isdigit()]
+    copy = KEPT / f"{max(numbers, default=0) + 1}.yaml"
+    store.write_text(copy, content.decode("utf-8"))
+    return copy
+
+
+def _committed(file: Path) -> bytes | None:
+    """Return a file's content in git's last commit; None without git, or where it is not in it."""
+    command = ["git", "show", f"HEAD:./{file.as_posix()}"]
+    try:
+        done = subprocess.run(command, capture_output=True, check=False)
+    except FileNotFoundError:
+        return None
+    return done.stdout if done.returncode == 0 else None
 
 
 def _call(program: str, *arguments: str) -> int:

@@ -23,6 +23,7 @@ from palimpsest.experiments import unknown
 from palimpsest.reasons import Reasons
 from palimpsest.schedule import START_UP_SECONDS, TORCH_STAGES, Schedule, schedule
 
+GPU_PARAMETERS = 10**7  # of the largest model, embeddings included: below it a GPU gains little
 SECONDS_PER_STAGE = 1.5  # in which Snakemake starts jobs and writes the index
 
 
@@ -45,7 +46,7 @@ def estimate(params_file: Path, cores: int = 2) -> dict[str, Any]:
         "models": _models(to_do),
         "jobs": jobs,
         "flops": flops,
-        "gpu_hours": gpu_seconds / 3600,
+        "gpu_hours": gpu_seconds / 3600 if total.n_parameters >= GPU_PARAMETERS else None,
         "cores": cores,
         "hours": sum(stage["hours"] for stage in stages.values()),
         "wall_hours": sum(stage["wall_hours"] for stage in stages.values()),
@@ -149,11 +150,12 @@ def _notes(totals: dict[str, Any]) -> Iterator[str]:
         f"{totals['cores']} cores, by the rates of {totals['rates']}."
     )
     jobs = totals["jobs"]
-    yield (
-        f"On GPUs: {totals['gpu_hours']:.1f} GPU hours at {GPU_OPERATIONS_PER_SECOND:.0e} "
-        f"operations a second (assumed, not measured); {jobs['run']} jobs with one run each "
-        f"(batches=run), {jobs['model']} with one model each (batches=model)."
-    )
+    if totals["gpu_hours"] is not None:
+        yield (
+            f"On GPUs: {totals['gpu_hours']:.1f} GPU hours at {GPU_OPERATIONS_PER_SECOND:.0e} "
+            f"operations a second (assumed, not measured); {jobs['run']} jobs with one run each "
+            f"(batches=run), {jobs['model']} with one model each (batches=model)."
+        )
     yield (
         f"{totals['missing_bytes'] / 1e9:.2f} GB to write, "
         f"{totals['workspace_bytes'] / 1e9:.2f} GB in all under runs/, and as much again in DVC's "
@@ -164,7 +166,10 @@ def _notes(totals: dict[str, Any]) -> Iterator[str]:
 
 
 def _duration(hours: float) -> str:
-    return f"{hours:.1f} hours" if hours >= 2 else f"{hours * 60:.0f} minutes"
+    minutes = round(hours * 60)
+    if minutes < 2:
+        return f"{minutes} minute" if minutes else "less than a minute"
+    return f"{hours:.1f} hours" if hours >= 2 else f"{minutes} minutes"
 
 
 def stand_table(stages: dict[str, Any]) -> Group:

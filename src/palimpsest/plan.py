@@ -6,7 +6,7 @@ content of its source data and the code of its stage. Nothing else decides wheth
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -16,6 +16,7 @@ import yaml
 
 from palimpsest import params as P
 from palimpsest import store
+from palimpsest.core.plug_ins import nearest
 from palimpsest.costs import Cost, paced
 from palimpsest.faults import Fault
 from palimpsest.fingerprint import digest, fingerprint
@@ -87,6 +88,13 @@ class Stages:
             if path.parts[0] != store.RUNS.name:
                 inside = (file for file in path.rglob("*") if "__pycache__" not in file.parts)
                 yield from inside if path.is_dir() else [path]
+
+
+def check_stages(asked: Iterable[str], known: Sequence[str]) -> None:
+    """Raise Fault for a name that is no stage; it names the nearest, or all."""
+    for stage in asked:
+        if stage not in known:
+            raise Fault(f"{stage}: no such stage{nearest(stage, list(known))}")
 
 
 class Plan:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from palimpsest import store
+from palimpsest.core.plug_ins import nearest
 from palimpsest.faults import Fault
 from palimpsest.schedule import Schedule
 
@@ -22,7 +23,7 @@ def redraw(to_do: Schedule, names: list[str], folder: Path) -> list[Path]:
     known = {figure.__name__.replace("_", "-"): figure for figure in FIGURES}
     for name in names:
         if name not in known:
-            raise Fault(f"--figure {name}: no such figure; the figures are {', '.join(known)}")
+            raise Fault(f"--figure {name}: no such figure{nearest(name, list(known))}")
     frames = report.read(_input(to_do, "tables"), fits=_input(to_do, "fits"))
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []

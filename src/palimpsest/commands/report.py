@@ -10,13 +10,15 @@ import typer
 
 from palimpsest.commands.shared import PARAMS, QuietOption, say
 
+FIGURES = Path("results/figures")  # git ignores results/, and DVC records only results/report
+
 
 def report(
     figures: Annotated[
         list[str] | None,
         typer.Option("--figure", help="Draw this figure alone; may be given several times."),
     ] = None,
-    to: Annotated[Path, typer.Option(help="Folder for figures drawn alone.")] = Path("figures"),
+    to: Annotated[Path, typer.Option(help="Folder for figures drawn alone.")] = FIGURES,
     browse: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     quiet: QuietOption = False,
 ) -> None:

@@ -13,7 +13,11 @@ from palimpsest.commands.shared import QuietOption, VerboseOption, complete_stag
 def run(
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(help="Passed to snakemake, after `--`: targets, -n, --profile …"),
+        typer.Argument(
+            metavar="[STAGE]… [-- OPTIONS]…",
+            help="Stages to build; after `--` what is passed to snakemake: -n, --profile …",
+            autocompletion=complete_stage,
+        ),
     ] = None,
     again: Annotated[
         str | None,
@@ -28,14 +32,14 @@ def run(
 ) -> None:
     """Build what params.yaml asks for and record it in DVC.
 
-    Examples: palimpsest run, palimpsest run -- stage_train --dry-run, palimpsest run --again evals
+    Examples: palimpsest run, palimpsest run train -- -n, palimpsest run --again evals
 
     Exit codes: 0 done, 1 a job failed (what stands stays; run again to go on), 2 a fault in
     params.yaml or the folder.
     """
     from palimpsest import progress
-    from palimpsest.entry import build_and_record, snakemake_options
+    from palimpsest.entry import build_and_record, snakemake_options, targets
 
     progress.announce(quiet=quiet)
     options = snakemake_options(quiet=quiet, verbose=verbose)
-    sys.exit(build_and_record([*(arguments or []), *options], again=again))
+    sys.exit(build_and_record([*targets(arguments or []), *options], again=again))

@@ -94,7 +94,7 @@ def chosen_stages(asked: list[str] | None) -> tuple[str, ...]:
 
 def stage_names(asked: list[str], known: Sequence[str]) -> tuple[str, ...]:
     """Return those of the known stages that were asked for, or all; Fault for an unknown one."""
-    for stage in asked:
-        if stage not in known:
-            raise Fault(f"{stage}: no such stage; the stages are {', '.join(known)}")
+    from palimpsest.plan import check_stages
+
+    check_stages(asked, known)
     return tuple(asked or known)

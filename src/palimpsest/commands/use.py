@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from palimpsest.commands.shared import YesOption, ask, complete_study, console
+from palimpsest.commands.shared import YesOption, ask, complete_study, console, say
 
 
 def use(
@@ -19,6 +19,8 @@ def use(
     yes: YesOption = False,
 ) -> None:
     """Make a study the params.yaml, after showing the difference.
+
+    A params.yaml that was edited, and that no commit holds, is copied to .work/params first.
 
     Example: palimpsest use smoke
     """
@@ -34,5 +36,7 @@ def use(
         console.print(line, style=style, markup=False, highlight=False)
     if not ask(f"Make {source} the params.yaml?", yes=yes):
         raise typer.Exit(1)
-    replace_params(source)
-    console.print(f"params.yaml is now {source}; nothing that was computed is lost")
+    copy = replace_params(source)
+    say(f"params.yaml is now {source}; nothing that was computed is lost")
+    if copy:
+        say(f"The edited one is kept: `palimpsest use {copy}` brings it back")
