@@ -7,11 +7,15 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from report_frames import frames, run, sweep
+from matplotlib.collections import FillBetweenPolyCollection
+from report_frames import NO_FITS, frames, run, sweep
 
+from palimpsest.core.answers.clocks import CLOCK_WORDS
+from palimpsest.core.answers.rates import not_reached
 from palimpsest.core.plots import svg, theme
 from palimpsest.core.plots.drawing import Drawing, Missing, Panel, sheet, sheet_columns
 from palimpsest.core.plots.every import FIGURES
+from palimpsest.core.plots.lag import lag
 from palimpsest.core.plots.landscape import landscape, targets
 from palimpsest.core.plots.layers import by_layer
 from palimpsest.core.plots.replay import forgetting
@@ -94,6 +98,65 @@ def test_the_landscape_is_drawn_as_change_from_the_smallest_rate() -> None:
     assert isinstance(drawing, Drawing)
     assert drawing.data.change_nats.tolist() == [0.0, -0.5, 1.0]
     assert "−0.500 nats at 1.0e-3" in drawing.panels[0].alt
+
+
+def test_rates_that_few_batches_reach_are_explained() -> None:
+    columns = ["target", "decrease", "median_learning_rate", "n_found", "seed"]
+    rows = [
+        ("decrease", 0.05, np.nan, 2, 0),
+        ("decrease", 0.05, 1e-2, 5, 1),
+        ("largest_decrease", 0.039, np.nan, 8, 0),
+        ("edge", np.nan, np.nan, 0, 0),
+    ]
+    table = pd.DataFrame(rows, columns=columns).assign(
+        model="small", n_params=100, n_batches=8, replay_fraction=0.0
+    )
+    assert not_reached(table) == (
+        " No rate is given where fewer than half of the batches have one: 5\u202f% at small "
+        "(seed 0: 2 of 8, the best step lowers the loss by 3.9\u202f%), edge at small "
+        "(seed 0: 0 of 8, at no probed rate is the loss raised)."
+    )
+    assert not_reached(table[table.seed == 1]) == ""
+
+
+@pytest.mark.parametrize(
+    ("misses", "label"), [(False, "law constant"), (True, "law constant (misfit)")]
+)
+def test_a_law_that_misses_its_points_has_no_band(misses: bool, label: str) -> None:
+    name = "forgetting/constant/small"
+    ratio = {"model": "small", "task": None, "policy_label": "hold 5 %", "fit": name}
+    ratio |= {"answer": "not decidable"}
+    fit = {"law": "constant", "misses_points": misses, "reason": ""}
+    fits = NO_FITS | {"critical_ratios": [ratio], "fits": {name: fit}}
+    curve = {"fit": name, "n_params": np.nan, "decrease": np.nan, "y": 0.3, "low": 0.2, "high": 0.4}
+    curve |= {"replay_fraction": [0.0, 0.5]}
+    study = frames(sweep({0.0: 0.5, 0.5: 0.1}), fits=fits, predictions=pd.DataFrame(curve))
+    drawing = forgetting(study)
+    assert isinstance(drawing, Drawing)
+    ax = drawing.panels[0].figure().axes[0]
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert label in labels
+    assert bool(bands(ax)) is not misses
+    assert ("misfit" in drawing.caption) is misses
+
+
+def test_runs_that_question_14_leaves_out_are_faint() -> None:
+    runs = [run(run="usual"), run(run="again", repeats=4)]
+    lag_rows = pd.DataFrame({"lag_steps": [1, 2, 3, 4], "F": [0.1, 0.2, 0.3, 0.4]})
+    clock = dict.fromkeys(CLOCK_WORDS, lag_rows.lag_steps)
+    table = pd.concat([lag_rows.assign(run=one["run"], **clock) for one in runs])
+    drawing = lag(frames(runs, lag=table))
+    assert isinstance(drawing, Drawing) and "leaves out" not in drawing.title
+    assert "question 14 does not compare" in drawing.caption
+    lines = drawing.panels[0].figure().axes[0].get_lines()
+    strengths = [line.get_alpha() for line in lines if len(line.get_xdata()) == 4]
+    assert sorted(strengths, key=str) == [0.35, None]
+    alone = lag(frames(runs[:1], lag=table))
+    assert isinstance(alone, Drawing) and "question 14" not in alone.caption
+
+
+def bands(ax: Axes) -> list[FillBetweenPolyCollection]:
+    return [one for one in ax.collections if isinstance(one, FillBetweenPolyCollection)]
 
 
 def test_targets_are_named_and_in_order() -> None:

@@ -38,6 +38,7 @@ from palimpsest.core.answers.answer import Answer
 from palimpsest.core.answers.every import answers
 from palimpsest.core.answers.forecast import HELD_OUT, compared, predicted_size
 from palimpsest.core.answers.frames import Frames
+from palimpsest.faults import Fault
 
 YES, NO, OPEN = "yes", "no", "not decidable"
 Case = tuple[Callable[[Frames], Answer], Frames, str]
@@ -180,22 +181,56 @@ def test_a_study_without_runs_has_every_question_not_run_and_says_what_would_ans
     assert all(one.lines for one in found)
 
 
+QUESTIONS = [HELD_OUT, rates.BY_SIZE, replay_answers.PREVENTS, replay_answers.COST, policies.SAME]
+QUESTIONS += [rates.BEYOND, rates.NEVER, drift.PREDICTS, memory.ORDER, schedule.RETURN]
+QUESTIONS += [policies.KNEE, schedule.DIFFICULTY, schedule.PROTECT, schedule.LONGER]
+QUESTIONS += [clocks.ONE_CURVE]
+
+
+def pasted(study: str, lines: list[str], file: Path) -> params.Params:
+    """Paste the lines of several questions under experiments: of a study's own text."""
+    text = Path(f"studies/{study}.yaml").read_text("utf-8")
+    file.write_text(text.replace("experiments:\n", "experiments:\n" + "".join(lines), 1))
+    return params.load(file)
+
+
+def sizes_of(study: str) -> Frames:
+    names = yaml.safe_load(Path(f"studies/{study}.yaml").read_text("utf-8"))["models"]["sizes"]
+    return frames([run(model=name, n_params=k, run=name) for k, name in enumerate(names)])
+
+
 @pytest.mark.parametrize("number", range(15))
-def test_the_lines_that_would_answer_a_question_are_valid(number: int, tmp_path: Path) -> None:
-    questions = [rates.BY_SIZE, replay_answers.PREVENTS, replay_answers.COST, policies.SAME]
-    questions += [rates.BEYOND, rates.NEVER, drift.PREDICTS, memory.ORDER, schedule.RETURN]
-    questions += [policies.KNEE, schedule.DIFFICULTY, schedule.PROTECT, schedule.LONGER]
-    question = [HELD_OUT, *questions, clocks.ONE_CURVE][number]
+def test_the_lines_that_would_answer_a_question_can_be_pasted(number: int, tmp_path: Path) -> None:
+    question, study = QUESTIONS[number], sizes_of("default")
     assert question.number == number
-    study = yaml.safe_load(Path("studies/default.yaml").read_text("utf-8"))
-    sizes = [
-        run(model=name, n_params=k, run=name) for k, name in enumerate(study["models"]["sizes"])
-    ]
-    study["experiments"] = yaml.safe_load(question.lines_for(frames(sizes)))
+    before = params.load(Path("studies/default.yaml"))
+    after = pasted("default", [question.lines_for(study)], tmp_path / "params.yaml")
+    own = after.experiments.keys() - before.experiments.keys()
+    assert own and after.experiments.items() >= before.experiments.items()
+    planned = [one for one in experiments.runs(after) if one.experiment in own]
+    assert {one.model for one in planned} == set(study.sizes)
+
+
+def test_the_lines_of_all_questions_stand_beside_each_other(tmp_path: Path) -> None:
+    study = sizes_of("default")
+    lines = [question.lines_for(study) for question in QUESTIONS]
+    names = [name for one in lines for name in yaml.safe_load(one)]
+    assert len(names) == len(set(names))
+    pasted("default", lines, tmp_path / "params.yaml")
+
+
+def test_lines_for_three_sizes_name_three_and_say_which_to_add(tmp_path: Path) -> None:
+    study = sizes_of("smoke")
+    answer = predicted_size(study)
+    assert "`neox-100k: {hidden_size: 64, layers: 2, heads: 4}` under `models:" in answer.sentence
+    with pytest.raises(Fault, match="no model 'neox-100k'"):
+        list(experiments.runs(pasted("smoke", [answer.lines], tmp_path / "params.yaml")))
+    shapes = [f"    {name}: {shape}\n" for name, shape in HELD_OUT.sizes_to_add(study).items()]
     file = tmp_path / "params.yaml"
-    file.write_text(yaml.safe_dump(study))
+    file.write_text(file.read_text().replace("  sizes:\n", "  sizes:\n" + "".join(shapes), 1))
     planned = list(experiments.runs(params.load(file)))
-    assert {one.model for one in planned} == set(study["models"]["sizes"])
+    own = {one.model for one in planned if one.experiment == "largest-size-replay"}
+    assert own == {"neox-6k", "neox-25k", "neox-100k"}
 
 
 @pytest.mark.parametrize("n_steps", [10, 400])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from textwrap import indent
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +15,11 @@ from palimpsest.core.seeds import reach
 
 Verdict = Literal["yes", "no", "not decidable", "not run"]
 Rows = tuple[tuple[str, ...], ...]
+SPARE_SIZES = {
+    "neox-100k": "{hidden_size: 64, layers: 2, heads: 4}",
+    "neox-336k": "{hidden_size: 96, layers: 3, heads: 4}",
+    "neox-793k": "{hidden_size: 128, layers: 4, heads: 4}",
+}
 SHARED = "(a claim about one of several settings shares its 5 % among them all)"
 
 
@@ -50,8 +57,9 @@ class Answer:
 class Question:
     """What is asked, in the study's words and as yes or no, with the rule that decides.
 
-    `lines` are the experiment that answers it, for params.yaml: {sizes} stands for all sizes,
-    {early} for a kept checkpoint of the pretraining.
+    `lines` are the experiments that answer it, for params.yaml: {sizes} stands for all sizes,
+    {early} for a kept checkpoint of the pretraining. Fewer than `fewest_sizes` are made up with
+    sizes of the default study.
     """
 
     number: int
@@ -60,22 +68,36 @@ class Question:
     rule: str
     lines: str
     figures: tuple[str, ...] = ()
+    fewest_sizes: int = 1
 
     def not_run(self, missing: str, frames: Frames) -> Answer:
         """Answer that the study has no runs for this question; `missing` says which."""
+        more = [f"`{name}: {shape}`" for name, shape in self.sizes_to_add(frames).items()]
+        first = f"With {', '.join(more)} under `models: sizes:`, these" if more else "These"
         return self.answered(
             "not run",
-            sentence=f"These tables hold no {missing}. These lines, under experiments: in "
-            "params.yaml, would answer it:",
+            sentence=f"These tables hold no {missing}. {first} lines, pasted under `experiments:` "
+            "in params.yaml, would answer it:",
             lines=self.lines_for(frames),
         )
 
+    def sizes_to_add(self, frames: Frames) -> dict[str, str]:
+        """Return names and shapes of sizes that the question asks for beyond those of the study."""
+        spare = {name: shape for name, shape in SPARE_SIZES.items() if name not in frames.sizes}
+        n_missing = max(self.fewest_sizes - len(frames.sizes), 0)
+        return dict(list(spare.items())[:n_missing])
+
     def lines_for(self, frames: Frames) -> str:
-        """Return the lines of params.yaml that would answer the question, for this study."""
-        sizes = ", ".join(frames.sizes) or "neox-25k, neox-100k"
+        """Return the lines that would answer the question, to be pasted under experiments:.
+
+        Experiments bear the question's number, so that they stand beside any others.
+        """
+        sizes = ", ".join([*frames.sizes, *self.sizes_to_add(frames)])
         steps = frames.bases.step[~frames.bases.final.astype(bool)].dropna()
         early = int(steps.min()) if len(steps) else 100
-        return self.lines.replace("{sizes}", f"[{sizes}]").replace("{early}", str(early))
+        lines = self.lines.replace("{sizes}", f"[{sizes}]").replace("{early}", str(early))
+        prefix = f"question-{self.number}-" if self.number else "largest-size-"
+        return indent(re.sub(r"^(?=\S)", prefix, lines, flags=re.MULTILINE), "  ")
 
     def answered(
         self,

@@ -111,7 +111,7 @@ def _half_lives(fits: dict[str, Any], clock: str) -> str:
     rows = pd.DataFrame(fits["half_lives"])
     if rows.empty:
         return "–"
-    known = _comparable(rows[rows.clock == clock.removeprefix("lag_")]).value.dropna()
+    known = comparable(rows[rows.clock == clock.removeprefix("lag_")]).value.dropna()
     told = f"{count(known.min())} to {count(known.max())} ({len(known)} settings)"
     return told if len(known) else "–"
 
@@ -136,7 +136,7 @@ def _joint_words(fits: dict[str, Any], clock: str) -> str:
 
 def setting_curves(frames: Frames) -> pd.DataFrame:
     """Return the mean forgetting curve of each run compared, with its setting and seed."""
-    runs = _comparable(frames.runs)
+    runs = comparable(frames.runs)
     runs = runs.assign(setting=runs.groupby(CELL).ngroup())
     lag = frames.lag[frames.lag.lag_steps > 0].merge(
         runs[["run", "model", "learning_rate"]], on="run"
@@ -145,7 +145,7 @@ def setting_curves(frames: Frames) -> pd.DataFrame:
     return mean_curves(lag, of="run").merge(places, on="run")
 
 
-def _comparable(rows: pd.DataFrame) -> pd.DataFrame:
+def comparable(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of settings in which only sizes and rates differ.
 
     One pass of chunks in time order without replay, nothing else changed.

@@ -82,14 +82,19 @@ def forgetting_curve(frames: Frames, model: str, n_params: int) -> tuple[str, pd
     """Return the fit chosen for a size's forgetting over replay, and its curve y, low, high.
 
     The choice is that of the critical ratio, by error on what was left out; else the first fit of
-    that size with a curve. Both are empty where nothing could be fitted.
+    that size whose curve goes through its points. Both are empty where there is no such fit.
     """
     chosen = critical_ratio(frames.fits, model).get("fit")
     curves = frames.predictions[frames.predictions.fit.astype(str).str.startswith("forgetting/")]
     own = sorted(name for name in curves.fit.unique() if name.endswith(f"/{model}"))
-    name = str(chosen or next(iter(own), ""))
+    name = str(chosen or next((one for one in own if not misfit(frames.fits, one)), ""))
     curve = curves[curves.fit == name]
     return name, curve[curve.n_params.isna() | (curve.n_params == n_params)]
+
+
+def misfit(fits: dict[str, Any], name: str) -> bool:
+    """Return whether a fit lies farther from its points than the spread over seeds explains."""
+    return bool(fits["fits"].get(name, {}).get("misses_points"))
 
 
 def front_table(fits: dict[str, Any]) -> pd.DataFrame:
@@ -120,7 +125,8 @@ def law_rows(fits: dict[str, Any]) -> list[tuple[str, ...]]:
             f"{symbol} {plain(one.value, decimals=3)} ({between(one.low, one.high)})"
             for symbol, one in alone.items()
         )
-        rows.append((name, record["formula"], record["status"], words or "–", record["reason"]))
+        status = record["status"] + ", misses its points" * misfit(fits, name)
+        rows.append((name, record["formula"], status, words or "–", record["reason"]))
     return rows
 
 

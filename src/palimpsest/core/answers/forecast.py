@@ -26,10 +26,11 @@ HELD_OUT = Question(
     "is generous to the law.",
     lines="""\
 replay:
-  model: {sizes}  # three sizes or more
+  model: {sizes}
   seed: [0, 1, 2]
   replay_fraction: [0.0, 0.25, 0.5, 0.75]
 """,
+    fewest_sizes=3,
 )
 JUDGED = ("forgetting", "rate")
 COVERAGE, TAIL = 0.95, 0.025

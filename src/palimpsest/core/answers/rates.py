@@ -106,6 +106,7 @@ def by_size(frames: Frames) -> Answer:
     if kappa is None:
         sentence = (
             f"No exponent: {reason(frames.fits, RATE_FIT)}. Measured medians stand in the table."
+            + not_reached(frames.rates)
         )
         return BY_SIZE.answered("not decidable", sentence=sentence, header=header, rows=rows)
     value, low, high = kappa
@@ -114,7 +115,7 @@ def by_size(frames: Frames) -> Answer:
         verdict,
         sentence=f"With ten times the parameters the rate for the same decrease is "
         f"{plain(10**-value)} times as high. {_other_exponents(frames)}Measured medians stand in "
-        "the table.",
+        "the table." + not_reached(frames.rates),
         value=f"κ = {plain(value)}",
         interval=between(low, high, decimals=2),
         header=header,
@@ -130,6 +131,33 @@ def probe_medians(rates: pd.DataFrame) -> pd.DataFrame:
     keys = ["model", "n_params", "target", "wanted"]
     medians = named.groupby(keys, as_index=False)[columns].median()
     return medians.sort_values(["n_params", "median_learning_rate"], ignore_index=True)
+
+
+def not_reached(rates: pd.DataFrame) -> str:
+    """Return in words which rates have no median, since fewer than half of the batches have one."""
+    lowest = rates[rates.replay_fraction == rates.replay_fraction.min()]
+    asked = lowest[(lowest.target == "decrease") | (lowest.target == "edge")]
+    absent = asked[asked.median_learning_rate.isna()].sort_values(["n_params", "seed"])
+    largest = lowest[lowest.target == "largest_decrease"].set_index(["model", "seed"]).decrease
+    parts = []
+    for (model, target, decrease), ours in absent.groupby(
+        ["model", "target", "decrease"], sort=False, dropna=False
+    ):
+        seeds = "; ".join(_few_found(row, largest) for row in each(ours))
+        parts.append(f"{_wanted(target, decrease)} at {model} ({seeds})")
+    if not parts:
+        return ""
+    words = ", ".join(parts)
+    return f" No rate is given where fewer than half of the batches have one: {words}."
+
+
+def _few_found(row: Any, largest: pd.Series) -> str:
+    """Return how many batches of one probe reached what was sought, and what they did reach."""
+    words = f"seed {row.seed}: {row.n_found} of {row.n_batches}"
+    share = percent(largest.get((row.model, row.seed), np.nan), decimals=1)
+    if row.target == "edge":
+        return f"{words}, at no probed rate is the loss raised" if not row.n_found else words
+    return f"{words}, the best step lowers the loss by {share}"
 
 
 def _wanted(target: str, decrease: float) -> str:

@@ -7,7 +7,7 @@ from functools import partial
 import pandas as pd
 from matplotlib.axes import Axes
 
-from palimpsest.core.answers.clocks import CLOCK_WORDS, mean_curves
+from palimpsest.core.answers.clocks import CLOCK_WORDS, comparable, mean_curves
 from palimpsest.core.answers.frames import Frames
 from palimpsest.core.plots import theme
 from palimpsest.core.plots.drawing import Drawing, Missing, Panel
@@ -17,6 +17,10 @@ CAPTION = (
     "Mean rise of a piece's loss since just after its last training step, against what has passed "
     "since then, on {clocks}; runs without replay, one line each. The better the lines of all "
     "sizes and rates coincide, the better the clock."
+)
+LEFT_OUT = (
+    " Faint, without marks: runs that question 14 does not compare, since more than size and rate "
+    "sets them apart (order, repeats, epochs, phases, stream or a protection)."
 )
 
 
@@ -30,6 +34,7 @@ def lag(frames: Frames) -> Drawing | Missing:
             NAME, TITLE, "no run without replay measured its pieces at later checkpoints"
         )
     curves = mean_curves(table, of="run")
+    curves = curves.assign(compared=curves.run.isin(comparable(frames.runs).run))
     clocks = [clock for clock in CLOCK_WORDS if (curves[clock] > 0).any()]
     panels = tuple(
         Panel(
@@ -40,7 +45,8 @@ def lag(frames: Frames) -> Drawing | Missing:
         )
         for clock in clocks
     )
-    return Drawing(NAME, TITLE, CAPTION.format(clocks=_clocks(clocks)), panels, curves)
+    caption = CAPTION.format(clocks=_clocks(clocks)) + LEFT_OUT * (not curves.compared.all())
+    return Drawing(NAME, TITLE, caption, panels, curves)
 
 
 def _clocks(measured: list[str]) -> str:
@@ -57,14 +63,9 @@ def _paint(ax: Axes, *, frames: Frames, curves: pd.DataFrame, clock: str) -> Non
     for _, ours in curves.groupby("run"):
         line = ours[ours[clock] > 0].sort_values(clock)
         model = str(ours.model.iloc[0])
-        ax.plot(
-            line[clock],
-            line.F,
-            color=theme.size_colour(sizes, model),
-            marker=theme.size_marker(sizes, model),
-            markersize=2.4,
-            linewidth=0.9,
-        )
+        mark = {"marker": theme.size_marker(sizes, model), "markersize": 2.4, "linewidth": 0.9}
+        look = mark if ours.compared.iloc[0] else {"alpha": 0.35, "linewidth": 0.7}
+        ax.plot(line[clock], line.F, color=theme.size_colour(sizes, model), **look)
     for model in (model for model in sizes if model in set(curves.model)):
         colour, marker = theme.size_colour(sizes, model), theme.size_marker(sizes, model)
         ax.plot([], [], color=colour, marker=marker, label=model)

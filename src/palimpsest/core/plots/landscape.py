@@ -12,6 +12,7 @@ from matplotlib.transforms import Bbox, TransformedBbox
 
 from palimpsest.core.answers.frames import Frames, each
 from palimpsest.core.answers.numbers import count, nats, percent, rate
+from palimpsest.core.answers.rates import not_reached
 from palimpsest.core.plots import theme
 from palimpsest.core.plots.drawing import Drawing, Missing, Panel, sheet
 
@@ -53,7 +54,20 @@ def landscape(frames: Frames) -> Drawing | Missing:
         )
         for model, ours in _per_model(changes, frames.sizes)
     )
-    return Drawing(NAME, TITLE, CAPTION, panels, changes)
+    first = frames.rates.groupby("model").seed.transform("min")
+    rates = frames.rates[frames.rates.seed == first]
+    return Drawing(NAME, TITLE, CAPTION + _seeds(frames) + not_reached(rates), panels, changes)
+
+
+def _seeds(frames: Frames) -> str:
+    """Say of which seed the probes are, where others were probed too."""
+    first, *others = sorted(int(seed) for seed in frames.landscape.seed.unique())
+    if not others:
+        return ""
+    return (
+        f" Curves and upright lines are of seed {first} alone; question 1's table and figure have "
+        f"medians over seeds {', '.join(map(str, [first, *others]))} where these were probed."
+    )
 
 
 def of_one_model(table: pd.DataFrame, rates: pd.DataFrame) -> Figure:

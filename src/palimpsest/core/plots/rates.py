@@ -7,17 +7,19 @@ from functools import partial
 import pandas as pd
 from matplotlib.axes import Axes
 
+from palimpsest.core.answers.fitted import misfit
 from palimpsest.core.answers.frames import Frames, each
 from palimpsest.core.answers.numbers import count, rate
-from palimpsest.core.answers.rates import probe_medians
+from palimpsest.core.answers.rates import RATE_FITS, not_reached, probe_medians
 from palimpsest.core.plots import theme
 from palimpsest.core.plots.drawing import Drawing, Missing, Panel
 
 NAME, TITLE = "rates", "Learning rates against model size"
 CAPTION = (
     "Median over probed batches (bars: quartiles) of the rate that lowers the loss by a given "
-    "share in one step, of the best rate and of the edge; grey bands are the fitted laws. Second "
-    "panel: the largest decrease that one step reached on its own batch, median over batches."
+    "share in one step, of the best rate and of the edge; grey bands are the laws that fit. Second "
+    "panel: the largest decrease that one step reached on its own batch, median over batches. "
+    "Both are medians over seeds too."
 )
 
 
@@ -35,7 +37,8 @@ def rates(frames: Frames) -> Drawing | Missing:
             "Largest one-step decrease of the loss against model size.",
         ),
     )
-    return Drawing(NAME, TITLE, CAPTION, panels, medians)
+    caption = CAPTION + not_reached(frames.rates)
+    return Drawing(NAME, TITLE, caption, panels, medians)
 
 
 def _paint_rates(ax: Axes, *, frames: Frames, medians: pd.DataFrame) -> None:
@@ -52,7 +55,7 @@ def _paint_rates(ax: Axes, *, frames: Frames, medians: pd.DataFrame) -> None:
             linewidth=1,
             zorder=1,
         )
-    _laws(ax, frames.predictions, shown)
+    _laws(ax, frames, shown)
     _points(ax, shown, frames=frames, column="median_learning_rate")
     _sizes(ax, frames, shown)
     theme.log_ticks(ax, "y")
@@ -65,11 +68,13 @@ def _paint_rates(ax: Axes, *, frames: Frames, medians: pd.DataFrame) -> None:
     ax.set_ylabel("learning rate η")
 
 
-def _laws(ax: Axes, predictions: pd.DataFrame, shown: pd.DataFrame) -> None:
-    """Draw the bands of the fitted laws over the sizes that were measured."""
+def _laws(ax: Axes, frames: Frames, shown: pd.DataFrame) -> None:
+    """Draw the bands of the laws that go through their points over the sizes that were measured."""
+    predictions = frames.predictions
     measured = predictions[predictions.n_params <= 1.001 * shown.n_params.max()]
-    for target in ("decrease", "best", "edge"):
-        curves = measured[measured.fit == f"rate/{target}/r=0"].dropna(subset=["low"])
+    names = [fit for fit in RATE_FITS.values() if not misfit(frames.fits, fit)]
+    for name in names:
+        curves = measured[measured.fit == name].dropna(subset=["low"])
         for _, curve in curves.groupby("decrease", dropna=False):
             band = (curve.low.to_numpy(), curve.high.to_numpy())
             ax.fill_between(curve.n_params, *band, color=theme.MUTED, alpha=0.22, linewidth=0)

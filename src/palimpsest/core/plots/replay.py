@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from palimpsest.core.answers.fitted import forgetting_curve, law_of, reason
+from palimpsest.core.answers.fitted import forgetting_curve, law_of, misfit, reason
 from palimpsest.core.answers.frames import Frames, each
 from palimpsest.core.answers.numbers import count
 from palimpsest.core.plots import theme
@@ -143,7 +143,7 @@ def _tolerance(ax: Axes, tolerance_nats: float) -> None:
 
 
 def _fit(ax: Axes, frames: Frames, means: pd.DataFrame) -> bool:
-    """Draw the law chosen for this size with its band, and say whether there is one."""
+    """Draw the law chosen for this size and say whether there is one; a misfit has no band."""
     model = str(means.model.iloc[0])
     name, curve = forgetting_curve(frames, model, int(means.n_params.iloc[0]))
     if curve.empty:
@@ -151,7 +151,12 @@ def _fit(ax: Axes, frames: Frames, means: pd.DataFrame) -> bool:
     colour = theme.size_colour(frames.sizes, model)
     curve = curve.sort_values("replay_fraction")
     x = curve.replay_fraction.to_numpy(dtype=float)
-    ax.plot(x, curve.y, color=theme.INK, linewidth=0.8, label=f"law {law_of(frames, name)}")
+    label = f"law {law_of(frames, name)}"
+    look: dict[str, Any] = {"color": theme.INK, "linewidth": 0.8}
+    if misfit(frames.fits, name):
+        ax.plot(x, curve.y, label=f"{label} (misfit)", linestyle=theme.DASHES[2], **look)
+        return True
+    ax.plot(x, curve.y, label=label, **look)
     if curve.low.notna().any():
         ax.fill_between(x, curve.low, curve.high, color=colour, alpha=0.25, linewidth=0)
     return True
@@ -167,14 +172,24 @@ def _alt(model: str, *, title: str, means: pd.DataFrame) -> str:
 
 
 def _fitted_words(frames: Frames) -> str:
-    """Say which sizes have no fitted law, and why."""
+    """Say what the fitted laws' lines are, which miss their points, and which sizes have none."""
     models = dict(zip(frames.runs.model, frames.runs.n_params, strict=True))
-    bare = [
-        m for m in frames.sizes if m in models and forgetting_curve(frames, m, models[m])[1].empty
-    ]
-    if not bare:
-        return " The thin line is the fitted law that errs least on ratios left out, with its band."
-    return f" No law is drawn for {', '.join(bare)}: {reason(frames.fits, 'forgetting/')}."
+    drawn = {m: forgetting_curve(frames, m, models[m]) for m in frames.sizes if m in models}
+    bare = [model for model, (_, curve) in drawn.items() if curve.empty]
+    missing = any(misfit(frames.fits, name) for name, _ in drawn.values())
+    words = ""
+    if len(bare) < len(drawn):
+        words += (
+            " The thin line is the fitted law that errs least on ratios left out, with its band."
+        )
+    if missing:
+        words += (
+            " A law marked as a misfit, dashed and without a band, lies farther from its points "
+            "than the spread over seeds explains: nothing is read off it."
+        )
+    if bare:
+        words += f" No law is drawn for {', '.join(bare)}: {reason(frames.fits, 'forgetting/')}."
+    return words
 
 
 def _caption(column: str) -> str:
