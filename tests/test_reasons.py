@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from standing import stand_all
+from standing import stand, stand_all
 
-from palimpsest import sources
-from palimpsest.plan import load
+from palimpsest import sources, store
+from palimpsest.plan import Plan, load
 from palimpsest.reasons import Reasons
 from palimpsest.schedule import Schedule
 
@@ -28,6 +28,12 @@ def changed(place: str, value: object) -> Schedule:
 def planned() -> Schedule:
     sources.content_hash.cache_clear()
     return Schedule(load(Path("params.yaml")))
+
+
+def park(plan: Plan) -> None:
+    """Put every artifact of a plan into the attic."""
+    for members in plan.by_stage.values():
+        stand(*members.values(), place=store.parked)
 
 
 def reasons(to_do: Schedule, stage: str) -> set[str]:
@@ -91,7 +97,7 @@ def test_a_changed_parameter_is_named_as_params_yaml_names_it(project, place, va
             "probe/landscape_replay",
             [],
             "probes",
-            {"parameter probe.landscape_replay: True → False"},
+            {"parameter probe.landscape_replay: true → false"},
         ),
     ],
 )
@@ -117,11 +123,71 @@ def test_another_folder_of_a_published_model_and_its_pin_are_named(project):
 
 
 def test_other_laws_are_a_parameter_and_no_code(project):
-    to_do = changed("fits/laws", ["constant", "power"])
+    to_do = changed("fits/laws", ["constant", "power", "replay-line"])
     (reason,) = reasons(to_do, "fits")
-    assert reason.startswith("parameter fits.laws: constant, ")
-    assert reason.endswith(" → constant, power")
-    assert "code" not in reason
+    assert reason == (
+        "parameter fits.laws: added replay-line, removed log-linear replay-share "
+        "replay-exponential and 2 more"
+    )
+
+
+def with_experiments(**experiments: dict) -> None:
+    """Let the study have these experiments and no others."""
+    content = yaml.safe_load(Path("params.yaml").read_text("utf-8"))
+    content["experiments"] = {name: {"model": "neox-6k"} | e for name, e in experiments.items()}
+    Path("params.yaml").write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
+
+
+SHARES = {"replay_fraction": [0.0, 0.5]}
+LOGGED = SHARES | {"checkpoints": {"kind": "even", "count": 5}}
+
+
+def test_a_value_more_is_new_although_another_study_parked_something_alike(project):
+    """What is parked differs in two leaves, what stands in one: nothing is replaced."""
+    with_experiments(
+        parked=SHARES | {"replay_fraction": 0.25} | {"checkpoints": LOGGED["checkpoints"]}
+    )
+    park(load(Path("params.yaml")))
+    with_experiments(mine=SHARES)
+    stand_all(load(Path("params.yaml")))
+    with_experiments(mine={"replay_fraction": [0.0, 0.25, 0.5]})
+    assert reasons(planned(), "train") == {"new"}
+    assert reasons(planned(), "tables") == {
+        "parameter experiments: added neox-6k_hold0.01_r0.25_s0_e1"
+    }
+
+
+def test_the_same_made_by_older_code_is_nearer_than_a_neighbour(source):
+    with_experiments(mine=SHARES | {"replay_fraction": 0.25})
+    park(load(Path("params.yaml")))
+    with (source / "stages" / "train.py").open("a") as file:
+        file.write("\nNEW_NAME = 1\n")
+    with_experiments(mine=SHARES)
+    stand_all(load(Path("params.yaml")))
+    with_experiments(mine={"replay_fraction": [0.0, 0.25, 0.5]})
+    assert reasons(planned(), "train") == {"code of stage train"}
+
+
+def test_what_is_replaced_comes_before_what_is_parked(project):
+    """Both differ in one leaf; that in runs/ was asked for until now."""
+    with_experiments(parked=SHARES | {"stream": {"n_new_tokens": 1280}})
+    park(load(Path("params.yaml")))
+    with_experiments(mine=SHARES)
+    stand_all(load(Path("params.yaml")))
+    with_experiments(mine=SHARES | {"measure_decrease": True})
+    to_do = planned()
+    assert reasons(to_do, "train") == {"parameter phase.measure_decrease: false → true"}
+    assert reasons(to_do, "recall") == {"follows from train"}
+    assert reasons(to_do, "tables") == {"follows from train, recall, evals"}
+
+
+def test_runs_under_another_experiment_s_name_are_told_as_that(project):
+    with_experiments(mine=SHARES)
+    stand_all(load(Path("params.yaml")))
+    with_experiments(yours=SHARES)
+    assert reasons(planned(), "tables") == {
+        "parameter experiments: the same runs under other names"
+    }
 
 
 def test_what_follows_names_the_stage_that_it_follows_from(project):

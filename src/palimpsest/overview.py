@@ -23,6 +23,7 @@ from palimpsest.experiments import unknown
 from palimpsest.reasons import Reasons
 from palimpsest.schedule import START_UP_SECONDS, TORCH_STAGES, Schedule, schedule
 
+MOST_REASONS = 5  # of a stage that are shown
 GPU_PARAMETERS = 10**7  # of the largest model, embeddings included: below it a GPU gains little
 SECONDS_PER_STAGE = 1.5  # in which Snakemake starts jobs and writes the index
 
@@ -180,7 +181,10 @@ def stand_table(stages: dict[str, Any]) -> Group:
         counts = [str(stage[c]) for c in ("wanted", "present", "returns")]
         table.add_row(name, *counts, str(len(stage["missing"])), str(stage["parked"]))
         count = Counter("; ".join(reason) for reason in stage["missing"].values())
-        reasons += [Text(f"{name}: {n} because: {why}") for why, n in count.most_common(5)]
+        most = count.most_common(MOST_REASONS)
+        reasons += [Text(f"{name}: {n} because: {why}") for why, n in most]
+        if others := count.total() - sum(n for _, n in most):
+            reasons.append(Text(f"{name}: {others} for other reasons, which --json names"))
     return Group(table, *(reasons or [Text("Nothing to do.")]))
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
@@ -11,8 +14,10 @@ from palimpsest import params as P
 from palimpsest import store
 from palimpsest.experiments import Phase
 from palimpsest.plan import Artifact
-from palimpsest.schedule import Schedule
+from palimpsest.schedule import Schedule, order
 
+MOST_ITEMS = 3  # of a list that are named; of the others the number
+ABSENT = "absent"
 MOST_CHANGES = 3  # a candidate that differs in more is not an older version of the same thing
 OWN = ("seed", "kind", "base_step")  # another of these is another thing, not a newer version
 
@@ -43,48 +48,109 @@ ELSEWHERE = {
     ("fisher", "sequence_length"): "phase.stream.sequence_length",
     ("fisher", "n_tokens"): "phase.ewc.fisher_tokens",
     ("train", "epochs"): "phase.epochs",
-    ("recall", "phases"): "experiments",
     ("evals", "folder"): "base_step",
     ("tables", "runs"): "experiments",
-    ("tables", "probes"): "experiments",
 }
+OF_THE_INPUTS = {("recall", "phases"), ("tables", "probes")}  # leaves that repeat them
+
+
+@dataclass(frozen=True)
+class Old:
+    """An artifact on disk: what it was made from, and why it is here."""
+
+    name: str
+    meta: dict[str, Any]
+    leaves: dict[str, Any]
+    parked: bool
 
 
 class Reasons:
-    """Compares missing artifacts of a stage with what is here and no longer asked for."""
+    """Compares missing artifacts of a stage with what is here.
+
+    One that stands in runs/ though nobody asks for it any more is what would be replaced. What is
+    parked is another study's, so that it is compared only under the same label.
+    """
 
     def __init__(self, to_do: Schedule, stage: str):
         self._to_do, self._stage = to_do, stage
         older = sorted(store.folders(stage) - set(to_do.wanted(stage)))
-        self._older = {n: store.read_json(store.find(stage, n) / store.META) for n in older}
+        self._older = [self._old(name) for name in older]
+        self._standing: dict[tuple[Any, ...], list[tuple[dict[str, Any], dict[str, str]]]] = {}
+        for artifact in to_do.wanted(stage).values():
+            if not to_do.is_missing(artifact):
+                made_of = self._leaves(artifact.spec), artifact.source
+                self._standing.setdefault(_thing(artifact), []).append(made_of)
+
+    def _old(self, name: str) -> Old:
+        folder = store.find(self._stage, name)
+        meta = store.read_json(folder / store.META)
+        return Old(name, meta, self._leaves(meta["spec"]), folder.is_relative_to(store.ATTIC))
 
     def of(self, artifact: Artifact) -> list[str]:
-        """Return what makes an artifact differ from the nearest one that it could replace."""
-        candidates = (m for name, m in self._older.items() if _of_one_thing(name, artifact))
-        changes = [c for meta in candidates if (c := self._changes(meta, artifact)) is not None]
-        if not changes:
-            return ["new"]
-        best = min(changes, key=len)
-        return best or [f"follows from {', '.join(self._missing_inputs(artifact)) or 'an input'}"]
+        """Return what makes an artifact differ from the nearest one that it could replace.
 
-    def _changes(self, meta: dict[str, Any], artifact: Artifact) -> list[str] | None:
-        """Return how an older artifact differs; None if it is not a version of the same thing."""
-        old, new = _leaves(meta["spec"]), _leaves(artifact.spec)
-        if any(old.get(name) != new.get(name) for name in OWN):
-            return None
+        It is new if another that is asked for, and stands, is as near: then it was only added.
+        """
+        leaves = self._leaves(artifact.spec)
+        candidates = (old for old in self._older if _comparable(old, artifact))
+        sizes = {old.name: (self._n_changes(old, artifact, leaves), old) for old in candidates}
+        near = [pair for pair in sizes.values() if pair[0] <= MOST_CHANGES]
+        if not near:
+            return ["new"]
+        n_changes, old = min(near, key=lambda pair: _order(*pair, label=artifact.label))
+        if old.parked and n_changes >= self._n_from_standing(artifact, leaves):
+            return ["new"]
+        return self._changes(old, artifact, leaves) or [self._follows(old, artifact)]
+
+    def _n_changes(self, old: Old, artifact: Artifact, leaves: dict[str, Any]) -> float:
+        """Return in how much an older artifact differs; infinite for another thing.
+
+        Another code counts half: the same thing made by older code is nearer than another thing.
+        """
+        names = _different(old.leaves, leaves)
+        if not names.isdisjoint(OWN):
+            return math.inf
+        files = _different(old.meta["source"], artifact.source)
+        return len(names) + len(files) + 0.5 * self._has_other_code(old)
+
+    def _n_from_standing(self, artifact: Artifact, leaves: dict[str, Any]) -> float:
+        """Return in how much the nearest differs that is asked for and stands; maybe infinite."""
+        counts = (
+            len(_different(standing, leaves)) + len(_different(source, artifact.source))
+            for standing, source in self._standing.get(_thing(artifact), [])
+        )
+        return min(counts, default=math.inf)
+
+    def _changes(self, old: Old, artifact: Artifact, leaves: dict[str, Any]) -> list[str]:
+        """Return in words how an older artifact differs by itself, its inputs left out."""
         changes = [
-            f"parameter {self._place(name, artifact)}: {_shown(old, name)} → {_shown(new, name)}"
-            for name in sorted({*old, *new})
-            if old.get(name) != new.get(name)
+            f"parameter {self._place(name, artifact)}: "
+            + _change(old.leaves.get(name, ABSENT), leaves.get(name, ABSENT))
+            for name in sorted(_different(old.leaves, leaves))
         ]
-        changes += [
-            f"data {file}"
-            for file in sorted({*meta["source"], *artifact.source})
-            if meta["source"].get(file) != artifact.source.get(file)
-        ]
-        if self._to_do.plan.code(self._stage, meta["spec"]) != meta["code"]:
-            changes.append(f"code of stage {self._stage}")
-        return changes if len(changes) <= MOST_CHANGES else None
+        files = sorted(_different(old.meta["source"], artifact.source))
+        changes += [f"data {file}" for file in files]
+        return changes + [f"code of stage {self._stage}"] * self._has_other_code(old)
+
+    def _has_other_code(self, old: Old) -> bool:
+        return bool(self._to_do.plan.code(self._stage, old.meta["spec"]) != old.meta["code"])
+
+    def _leaves(self, spec: dict[str, Any]) -> dict[str, Any]:
+        """Return each plain value of a spec by its place; what the inputs tell too is left out."""
+        leaves = dict(_walk(spec, ""))
+        return {n: value for n, value in leaves.items() if (self._stage, n) not in OF_THE_INPUTS}
+
+    def _follows(self, old: Old, artifact: Artifact) -> str:
+        """Return the stages of the inputs that are missing, or that are others than they were."""
+        asked = order(artifact)["inputs"]
+        other = [a for role in asked for a in _given(artifact, role) if self._to_do.is_missing(a)]
+        if not other:
+            changed = (role for role in asked if asked[role] != old.meta["inputs"].get(role))
+            other = [a for role in changed for a in _given(artifact, role)]
+        stages = [stage for stage in self._to_do.order if stage in {a.stage for a in other}]
+        if not stages:
+            return f"parameter {self._place('runs', artifact)}: the same runs under other names"
+        return f"follows from {', '.join(stages)}"
 
     def _place(self, name: str, artifact: Artifact) -> str:
         """Return where a leaf of a spec stands in params.yaml."""
@@ -106,33 +172,69 @@ class Reasons:
                 return f"{section.format(model=artifact.model)}.{name}"
         return name
 
-    def _missing_inputs(self, artifact: Artifact) -> list[str]:
-        upstream = {a.stage for a in artifact.upstream() if self._to_do.is_missing(a)}
-        return [stage for stage in self._to_do.order if stage in upstream]
+
+def _thing(artifact: Artifact) -> tuple[Any, ...]:
+    """Return what two artifacts must share to be versions of one thing."""
+    return (artifact.model or artifact.label, *(artifact.spec.get(name) for name in OWN))
 
 
-def _leaves(spec: dict[str, Any]) -> dict[str, Any]:
-    return dict(_walk(spec, ""))
+def _given(artifact: Artifact, role: str) -> list[Artifact]:
+    given = artifact.inputs[role]
+    return given if isinstance(given, list) else [given]
+
+
+def _comparable(old: Old, artifact: Artifact) -> bool:
+    """Return whether an older artifact's name says that it was one of the same model, or label."""
+    same = old.name.rpartition("-")[0] == artifact.label
+    return same or (not old.parked and old.name.startswith(f"{artifact.model or artifact.label}_"))
+
+
+def _order(n_changes: float, old: Old, *, label: str) -> tuple[Any, ...]:
+    """Return what sorts the nearest first; of equally near ones what is not parked, by label."""
+    return n_changes, old.parked, old.name.rpartition("-")[0] != label, old.name
+
+
+def _different(one: dict[str, Any], other: dict[str, Any]) -> set[str]:
+    """Return the names under which two mappings hold something else."""
+    return {name for name, _ in one.items() ^ other.items()}
 
 
 def _walk(node: Any, place: str) -> Iterator[tuple[str, Any]]:
-    """Yield each plain value below a node by its place; of a list of mappings, how long it is."""
+    """Yield each plain value below a node by its place, lists as tuples."""
     if isinstance(node, dict):
         for key, value in node.items():
             yield from _walk(value, f"{place}.{key}" if place else key)
-    elif isinstance(node, list) and node and isinstance(node[0], dict):
-        yield place, f"{len(node)} of them"
     else:
-        yield place, node
+        yield place, _plain(node)
 
 
-def _shown(leaves: dict[str, Any], name: str) -> str:
-    if name not in leaves:
-        return "absent"
-    value = leaves[name]
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+def _plain(value: Any) -> Any:
+    """Return a value that can be compared and counted; of a run in a list, its label."""
+    if isinstance(value, list | tuple):
+        return tuple(_plain(item) for item in value)
+    if isinstance(value, dict):
+        return str(value["run"]).rpartition("-")[0] if "run" in value else repr(value)
+    return value
 
 
-def _of_one_thing(name: str, artifact: Artifact) -> bool:
-    """Return whether an older artifact's name says that it was one of the same model, or label."""
-    return name.startswith(f"{artifact.model}_" if artifact.model else f"{artifact.label}-")
+def _change(old: Any, new: Any) -> str:
+    """Say how a value changed; of a list, what was added and removed."""
+    if not (isinstance(old, tuple) and isinstance(new, tuple)):
+        return f"{_shown(old)} → {_shown(new)}"
+    parts = {"added": Counter(new) - Counter(old), "removed": Counter(old) - Counter(new)}
+    said = [f"{word} {_some(list(items.elements()))}" for word, items in parts.items() if items]
+    return ", ".join(said) or "in another order"
+
+
+def _some(items: list[Any]) -> str:
+    shown = " ".join(map(_shown, items[:MOST_ITEMS]))
+    return shown + (f" and {len(items) - MOST_ITEMS} more" if len(items) > MOST_ITEMS else "")
+
+
+def _shown(value: Any) -> str:
+    """Write a value as YAML does."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_shown, value))}]"
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    return str(value)
