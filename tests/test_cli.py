@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from standing import stand
 from typer.testing import CliRunner
 
 from palimpsest import cli, entry, store
 from palimpsest.overview import _duration, _notes
+from palimpsest.plan import load
 from palimpsest.schedule import START_UP_SECONDS, own
 
 STAGES = {
@@ -129,7 +131,12 @@ def test_plan_measures_the_rate_from_records(project):
 
 @pytest.mark.parametrize(
     ("hours", "words"),
-    [(0.001, "less than a minute"), (1 / 60, "1 minute"), (0.05, "3 minutes"), (2, "2.0 hours")],
+    [
+        (0.001, "less than a minute"),
+        (1 / 60, "about a minute"),
+        (0.05, "about 3 minutes"),
+        (2, "about 2.0 hours"),
+    ],
 )
 def test_durations_in_words(hours, words):
     assert _duration(hours) == words
@@ -151,6 +158,34 @@ def test_gpu_hours_are_told_of_models_that_a_gpu_is_for(project):
 def test_tables_for_people_name_every_stage(project):
     for command in ("status", "plan"):
         assert set(shown(command).split()) >= STAGES
+
+
+# show
+
+
+def test_show_lists_the_runs_and_how_far_they_are(project):
+    """Of the runs' phases one stands, with the base it began from."""
+    plan = load(Path("params.yaml"))
+    first = next(iter(plan.by_stage["train"].values()))
+    stand(first, first.inputs["base"])
+    found = json.loads(shown("show", "--json"))
+    assert len(found) == 14
+    run = next(run for run in found if run["run"] == first.name)
+    assert (run["label"], run["key"]) == (first.label, first.key)
+    assert run["stages"]["train"] == run["stages"]["bases"] == {"asked": 1, "stand": 1}
+    assert run["stages"]["recall"] == {"asked": 1, "stand": 0}
+    seeded = next(run for run in found if "_s2_" in run["run"])
+    assert seeded["stages"]["evals"] == {"asked": 0, "stand": 0}
+    table = shown("show", first.label)
+    assert table.split()[:7] == ["run", "key", "bases", "probes", "train", "recall", "evals"]
+    assert "Runs: 1, trained: 1." in table
+
+
+def test_show_of_a_run_that_there_is_not_is_one_line(source):
+    done = typed("show", "neox-6k_hold0.01_r0.5_s3")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: neox-6k_hold0.01_r0.5_s3: is no run; take one of neox-6k")
+    assert done.stderr.endswith("; `palimpsest show` lists all\n")
 
 
 # use

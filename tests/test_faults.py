@@ -12,6 +12,7 @@ import yaml
 from standing import stand
 
 from palimpsest import amounts, cli, faults, sources, store, worker
+from palimpsest.core.records import open_text
 from palimpsest.faults import Fault
 from palimpsest.plan import load
 
@@ -97,6 +98,45 @@ def test_an_alias_inside_of_itself(project):
     Path("loop.yaml").write_text("corpora: &a {original: *a}\n")
     with pytest.raises(Fault, match=r"^loop.yaml: an alias \(\*\) stands inside of what it names"):
         load(Path("loop.yaml"))
+
+
+# More held-out texts than there are
+
+
+def episodes(folder: Path, names: str) -> str:
+    folder.mkdir()
+    for name in names.split():
+        (folder / name).write_text("She rang the bell.\n")
+    return folder.name
+
+
+@pytest.mark.parametrize(
+    "names", ["1.txt 2.txt 3.md", "C1E001.json C1E002.json C2E001.json README.txt"]
+)
+def test_a_folder_of_three_episodes_cannot_hold_out_three(project, names):
+    section = {"path": episodes(project / "story", names), "held_out_episodes": 3}
+    line = "corpora.new.held_out_episodes: 3: story holds 3 texts; give a number that leaves at "
+    assert fault("corpora/new", section).startswith(line)
+
+
+def test_lines_of_a_file_are_counted_too(project):
+    count = sum(1 for _ in open_text(Path("data/dnd_sessions.jsonl.xz")))
+    told = fault("corpora/new/held_out_episodes", count)
+    assert f"{count}: data/dnd_sessions.jsonl.xz holds {count} texts" in told
+    (project / "old.jsonl").write_text(2 * '{"text": "a"}\n\n')
+    section = {"path": "old.jsonl", "held_out_documents": 2}
+    line = "corpora.original.held_out_documents: 2: old.jsonl holds 2 texts; "
+    assert fault("corpora/original", section).startswith(line)
+
+
+@pytest.mark.parametrize("names", ["1.txt 2.txt 3.txt 4.md", "rows.json"])
+def test_what_is_enough_or_cannot_be_counted_is_planned(project, names):
+    content = yaml.safe_load(Path("params.yaml").read_text("utf-8"))
+    path = episodes(project / "story", names)
+    content["corpora"]["new"] = {"path": path, "held_out_episodes": 3}
+    content["phase"]["stream"].pop("n_new_tokens")
+    Path("changed.yaml").write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
+    assert load(Path("changed.yaml")).by_stage["corpora"]
 
 
 # More new text than there is

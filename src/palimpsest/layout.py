@@ -49,6 +49,7 @@ class Layout:
         sources.check_questions(Path(corpora.questions.path))
         original = self._text("original", {"kind": "documents"} | _given(corpora.original))
         new = self._text("new", {"kind": "sessions"} | _given(corpora.new))
+        self._check_held_out()
         self.tokenizer = self._tokenizer(original)
         self.tokens = {
             role: self._tokens_of(role, {"text": text})
@@ -64,6 +65,16 @@ class Layout:
         self.lists: dict[str, dict[Artifact, int]] = {
             role: {} for role in ("bases", "probes", "trains", "recalls", "evals")
         }
+
+    def _check_held_out(self) -> None:
+        """Refuse more held-out texts than the sources have, where that is known at once."""
+        original, new = self.params.corpora.original, self.params.corpora.new
+        place = "corpora.new.held_out_episodes"
+        n_needed = new.held_out_episodes + 1
+        sources.check_enough(new.path, n_needed, f"{place}: {new.held_out_episodes}")
+        n_held_out = original.held_out_documents or 0
+        place = f"corpora.original.held_out_documents: {n_held_out}"
+        sources.check_enough(original.path, n_held_out + 1, place)
 
     def run(self, run: Run) -> None:
         """Lay out one run: base, probes, one training artifact per epoch, then what is measured."""

@@ -147,7 +147,7 @@ def _notes(totals: dict[str, Any]) -> Iterator[str]:
             "fetch it first, with network: palimpsest run -- stage_corpora"
         )
     yield (
-        f"{totals['hours']:.2f} core hours, about {_duration(totals['wall_hours'])} on "
+        f"{totals['hours']:.2f} core hours, {_duration(totals['wall_hours'])} on "
         f"{totals['cores']} cores, by the rates of {totals['rates']}."
     )
     jobs = totals["jobs"]
@@ -169,8 +169,8 @@ def _notes(totals: dict[str, Any]) -> Iterator[str]:
 def _duration(hours: float) -> str:
     minutes = round(hours * 60)
     if minutes < 2:
-        return f"{minutes} minute" if minutes else "less than a minute"
-    return f"{hours:.1f} hours" if hours >= 2 else f"{minutes} minutes"
+        return "about a minute" if minutes else "less than a minute"
+    return f"about {hours:.1f} hours" if hours >= 2 else f"about {minutes} minutes"
 
 
 def stand_table(stages: dict[str, Any]) -> Group:

@@ -6,7 +6,6 @@ else from what training measured as it went, else they are unknown.
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import json
 from collections.abc import Iterator, Sequence
@@ -28,6 +27,7 @@ from palimpsest.core.models import load_causal_lm
 from palimpsest.core.rows import Batch, Piece, Row
 from palimpsest.core.streams import Stream
 from palimpsest.faults import Fault
+from palimpsest.listing import no_such_run
 from palimpsest.plan import Artifact, Plan
 from palimpsest.stages.train import base_weights, stream_of
 
@@ -120,9 +120,7 @@ def _run(plan: Plan, asked: str) -> tuple[str, list[Artifact]]:
     runs = {entry["run"]: entry["trains"] for entry in tables.spec["runs"]}
     found = [asked] if asked in runs else [name for name in runs if asked in name]
     if len(found) != 1:
-        near = found or difflib.get_close_matches(asked, runs, 3, cutoff=0.3)
-        several = "is part of several runs" if found else "is no run"
-        raise Fault(f"{asked}: {several}; take one of {', '.join(sorted(near or runs)[:5])}")
+        raise no_such_run(asked, runs, found)
     trains = tables.inputs["trains"]
     assert isinstance(trains, list)
     return found[0], [trains[place] for place in runs[found[0]]]

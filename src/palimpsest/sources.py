@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import islice
+from lzma import LZMAError
 from pathlib import Path
 
 from palimpsest import params as P
 from palimpsest import store
-from palimpsest.core.records import question_of, read_records
+from palimpsest.core.records import open_text, question_of, read_records
 from palimpsest.core.stock import task_file
 from palimpsest.faults import Fault
 
@@ -44,6 +46,42 @@ def n_bytes(section: P.Sessions | P.Documents) -> float:
         for file in files
         if file.is_file()
     )
+
+
+def check_enough(path: str | None, n_needed: int, place: str) -> None:
+    """Refuse a source that surely holds fewer texts than are held out, with one to train on.
+
+    What cannot be counted at once, such as a data set of `datasets`, is left to its stage.
+    """
+    n_found = _n_texts(Path(path), most=n_needed) if path else None
+    if n_found is not None and n_found < n_needed:
+        raise Fault(
+            f"{place}: {path} holds {n_found} texts; give a number that leaves at least one to "
+            "train on, or more text"
+        )
+
+
+def _n_texts(path: Path, *, most: int) -> int | None:
+    """Return how many texts a local source holds, counted up to `most`; None if unknown."""
+    if path.is_dir():
+        return _n_texts_in_folder(path)
+    if ".jsonl" not in path.suffixes:
+        return None
+    try:
+        with open_text(path) as lines:
+            return sum(1 for _ in islice((line for line in lines if line.strip()), most))
+    except (EOFError, OSError, UnicodeDecodeError, LZMAError):
+        return None  # the stage that reads it says what is wrong
+
+
+def _n_texts_in_folder(folder: Path) -> int | None:
+    from palimpsest.core.reading import EPISODE, TEXTS  # 0.3 s, which files alone need not wait
+
+    files = files_of(folder)
+    episodes = sum(EPISODE.fullmatch(file.name) is not None for file in files)
+    if episodes or not all(file.suffix in TEXTS for file in files):
+        return episodes or None
+    return len(files)
 
 
 def check_questions(path: Path) -> None:

@@ -14,7 +14,7 @@ def run(
     arguments: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[STAGE]… [-- OPTIONS]…",
+            metavar="STAGE",
             help="Stages to build; after `--` what is passed to snakemake: -n, --profile …",
             autocompletion=complete_stage,
         ),

@@ -1,4 +1,4 @@
-"""`palimpsest show`: what a step of a run trained on."""
+"""`palimpsest show`: the runs, or what a step of one trained on."""
 
 from __future__ import annotations
 
@@ -11,15 +11,26 @@ from palimpsest.commands.shared import show as shown
 
 
 def show(
-    run: Annotated[str, typer.Argument(help="A run's name, or a part that no other run has.")],
-    step: Annotated[int, typer.Argument(min=1, help="A step, counted from the run's start.")],
+    run: Annotated[str, typer.Argument(help="A run's name, or a part that no other run has.")] = "",
+    step: Annotated[
+        int | None, typer.Argument(min=1, help="A step, counted from the run's start.")
+    ] = None,
     params: ParamsOption = PARAMS,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the batch of a step: its text, where it is from, when last seen, its loss.
+    """List the runs and how far they are; or show the batch of a step of one.
 
-    Example: palimpsest show neox-25k_hold0.05_r0.5_s0_e1 12
+    Of a batch: its text, where it is from, when last seen, its loss. Without a step, the runs whose
+    name holds what was given.
+
+    Examples: palimpsest show, palimpsest show neox-25k_hold0.05_r0.5_s0_e1 12
     """
+    if step is None:
+        from palimpsest.listing import runs, runs_table
+        from palimpsest.schedule import schedule
+
+        shown(runs(schedule(str(params), by="cores", cores=1), run), as_json, runs_table)
+        return
     from palimpsest import plan
     from palimpsest.showing import shown_step, step_text
 
