@@ -12,13 +12,14 @@ import pytest
 from synthetic_tables import FORGET, RATE, forgetting, target_rate, write_tables
 
 from palimpsest.core.answers.forecast import compared
-from palimpsest.core.laws.study.entry import bare_runs, plain_runs, pooled_noise
+from palimpsest.core.laws.study.entry import pooled_noise
+from palimpsest.core.plain_runs import bare_runs, mixed_runs
 from palimpsest.stages import fits
 
 QUICK = ["power", "replay-share", "replay-exponential", "replay-size", "replay-line"]
 QUICK += ["decrease-lr", "forgetting-line"]
 WAY = {"model": "m", "policy_label": "p", "stream": "chunks", "order": "time"}
-WAY |= {"repeats": 1, "epochs": 1, "n_phases": 1}
+WAY |= {"repeats": 1, "epochs": 1, "n_phases": 1, "n_steps": 8}
 
 
 @pytest.fixture(autouse=True)
@@ -214,7 +215,7 @@ def test_the_same_training_with_other_checkpoints_is_no_second_seed() -> None:
     assert noise is not None
     assert noise.n_free == 1
     assert noise.sigma == pytest.approx(2**0.5)  # of 1 and 3
-    assert list(plain_runs(runs).run) == ["a", "b"]
+    assert list(mixed_runs(runs).run) == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -234,7 +235,15 @@ def test_of_ways_that_as_many_runs_share_the_plainest_is_kept(
         WAY | {"run": f"o{k}", "seed": k, "replay_fraction": 0.0} | other
         for k, other in enumerate(others)
     ]
-    assert sorted(plain_runs(pd.DataFrame(rows[::-1])).run) == kept
+    assert sorted(mixed_runs(pd.DataFrame(rows[::-1])).run) == kept
+
+
+def test_runs_of_another_length_are_studies_of_their_own() -> None:
+    """Three runs of 8 updates, one of 4; the same setting and seed at both is no duplicate."""
+    way = WAY | {"replay_fraction": 0.0}
+    rows = [way | {"run": f"r{k}", "seed": k} for k in range(3)]
+    rows += [way | {"run": "a half", "seed": 0, "n_steps": 4}]
+    assert list(mixed_runs(pd.DataFrame(rows)).run) == ["r0", "r1", "r2"]
 
 
 def test_bare_runs_are_those_of_the_way_that_all_fits_take() -> None:
@@ -246,7 +255,7 @@ def test_bare_runs_are_those_of_the_way_that_all_fits_take() -> None:
     rows += [
         way | {"run": f"ewc{k}", "seed": k, "epochs": 2, "policy_label": label} for k in range(2)
     ]
-    assert sorted(plain_runs(pd.DataFrame(rows)).run) == ["ewc0", "ewc1", "two"]
+    assert sorted(mixed_runs(pd.DataFrame(rows)).run) == ["ewc0", "ewc1", "two"]
     assert list(bare_runs(pd.DataFrame(rows)).run) == ["two"]
 
 

@@ -27,8 +27,11 @@ from palimpsest.core.laws.study.derived import (
 from palimpsest.core.laws.study.entry import Entry, Options, pooled_noise
 from palimpsest.core.laws.study.forms import form_fits
 from palimpsest.core.laws.study.rates import rate_fits
-from palimpsest.core.laws.study.replay import mixed_runs, other_sweeps, per_size
+from palimpsest.core.laws.study.replay import main_sweep, other_sweeps, per_size
 from palimpsest.core.laws.summary import plain
+
+WAY = {"stream": "chunks", "order": "time", "repeats": 1, "epochs": 1}
+WAY |= {"n_phases": 1, "n_steps": 64}
 
 OPTIONS = Options(
     laws=("replay-exponential", "replay-line", "decrease-lr", "joint"),
@@ -48,7 +51,7 @@ def no_numpy_warnings():
 def over_replay(runs: pd.DataFrame, what: str) -> list[Entry]:
     """Fit one quantity over replay to each size, as the stage does."""
     noise = pooled_noise(runs, f"{what}_nats")
-    return per_size(mixed_runs(runs), f"{what}_nats", what=what, noise=noise, options=OPTIONS)
+    return per_size(main_sweep(runs), f"{what}_nats", what=what, noise=noise, options=OPTIONS)
 
 
 # Rates over size (question 1)
@@ -91,7 +94,7 @@ def test_rates_are_given_at_every_size_and_far_beyond(tmp_path: Path) -> None:
 def test_what_replay_costs_by_its_law(tmp_path: Path, monkeypatch: Any, cost: float) -> None:
     monkeypatch.setattr(synthetic_tables, "learning", lambda n_params, p: 0.8 * (1 - cost * p))
     runs = write_tables(tmp_path, seed=0)
-    found = cost_of_replay(mixed_runs(runs), over_replay(runs, "learning"), OPTIONS)
+    found = cost_of_replay(main_sweep(runs), over_replay(runs, "learning"), OPTIONS)
     rows = [row for row in found if row["replay_fraction"] == 0.75]
     held = [row["low"] <= 0.75 * cost * 0.8 <= row["high"] for row in rows]
     assert sum(held) >= 3  # of four sizes
@@ -99,14 +102,14 @@ def test_what_replay_costs_by_its_law(tmp_path: Path, monkeypatch: Any, cost: fl
 
 def test_one_seed_gives_no_cost_of_replay(tmp_path: Path) -> None:
     runs = write_tables(tmp_path, seed=0, seeds=(0,))
-    rows = cost_of_replay(mixed_runs(runs), over_replay(runs, "learning"), OPTIONS)
+    rows = cost_of_replay(main_sweep(runs), over_replay(runs, "learning"), OPTIONS)
     assert {(row["value"], row["reason"]) for row in rows} == {(None, "no fit with an interval")}
 
 
 def test_forgetting_per_nat_is_that_of_the_laws(tmp_path: Path) -> None:
     runs = write_tables(tmp_path, seed=0)
     both = over_replay(runs, "forgetting"), over_replay(runs, "learning")
-    rows = forgetting_per_nat(mixed_runs(runs), *both, OPTIONS)
+    rows = forgetting_per_nat(main_sweep(runs), *both, OPTIONS)
     bare = [row for row in rows if row["replay_fraction"] == 0 and row["value"] is not None]
     assert bare
     for row in bare:
@@ -127,8 +130,7 @@ def test_forgetting_per_nat_is_that_of_the_laws(tmp_path: Path) -> None:
     ],
 )
 def test_critical_ratio_of_a_benchmark(levels: tuple[float, ...], answer: str) -> None:
-    way = {"stream": "chunks", "order": "time", "repeats": 1, "epochs": 1, "n_phases": 1}
-    way |= {"model": "m", "n_params": 1000, "policy_label": "hold 5 %", "decrease_asked": 0.05}
+    way = WAY | {"model": "m", "n_params": 1000, "policy_label": "hold 5 %", "decrease_asked": 0.05}
     ratios = (0.0, 0.25, 0.5, 0.75)
     runs = pd.DataFrame([way | {"run": f"r{p}", "seed": 0, "replay_fraction": p} for p in ratios])
     evals = pd.DataFrame({"run": runs.run, "collapse": levels, "collapse_stderr": 0.02})
@@ -146,7 +148,7 @@ def test_another_policy_at_enough_ratios_gets_its_own_critical_ratio(tmp_path: P
     assert other_sweeps(runs) == {}  # the fixed rate was run at two ratios
     half = runs[runs.policy == "hold"].assign(policy_label="hold 2 %", decrease_asked=0.02)
     both = pd.concat([runs, half.assign(run=half.run + "-2", forgetting_nats=-0.2)])
-    assert set(mixed_runs(both).policy_label) == {"hold 5 %"}
+    assert set(main_sweep(both).policy_label) == {"hold 5 %"}
     noise = pooled_noise(both, "forgetting_nats")
     entries, rows = of_policies(other_sweeps(both), noise, OPTIONS)
     assert {(row["policy_label"], row["decrease"]) for row in rows} == {("hold 2 %", 0.02)}
@@ -176,7 +178,6 @@ def curves(
 ) -> pd.DataFrame:
     """Runs of three sizes at three rates that forget with the sum of rates, and N^-g."""
     random = np.random.default_rng(0)
-    way = {"stream": "chunks", "order": "time", "repeats": 1, "epochs": 1, "n_phases": 1}
     sizes, rates, ratios = (25e3, 1e5, 8e5), (1e-3, 2e-3, 4e-3), (0.0, 0.25, 0.5)
     frames = []
     for n_params, rate, ratio, seed in itertools.product(sizes, rates, ratios, seeds):
@@ -186,7 +187,7 @@ def curves(
         lost = lost * (n_params / 1e5) ** -g + noise * random.standard_normal()
         frame = pd.DataFrame({"checkpoint_step": step, "step": step, "sum_learning_rate": clock})
         frame = frame.assign(
-            **way,
+            **WAY,
             run=f"{n_params:g}-{rate:g}-{ratio:g}-{seed}",
             model=f"m{n_params:g}",
             n_params=n_params,

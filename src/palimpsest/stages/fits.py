@@ -33,7 +33,7 @@ from palimpsest.core.laws.study.forms import form_fits
 from palimpsest.core.laws.study.fronts import checkpoint_front, equal_learning, fronts
 from palimpsest.core.laws.study.lines import line_fits
 from palimpsest.core.laws.study.rates import rate_fits
-from palimpsest.core.laws.study.replay import mixed_runs, other_sweeps, over_sizes, per_size
+from palimpsest.core.laws.study.replay import main_sweep, other_sweeps, over_sizes, per_size
 from palimpsest.core.laws.summary import plain
 from palimpsest.progress import step_done
 
@@ -77,7 +77,7 @@ def fit_all(tables: dict[str, pd.DataFrame], options: Options) -> Results:
     The noise of a run is one number per column: that of the policy whose sweep is fitted, where it
     was run again, since seeds of a rate beyond the edge lie apart by far more; else of all.
     """
-    runs, sweep = tables["runs"], mixed_runs(tables["runs"])
+    runs, sweep = tables["runs"], main_sweep(tables["runs"])
     noises = {name: pooled_noise(sweep, name) or pooled_noise(runs, name) for name in NOISY}
     curves = run_curves(runs, tables["held_out"], tables["steps"])
     over_replay, answers = fit_replay(runs, tables["evals"], noises, options)
@@ -115,7 +115,7 @@ def fit_replay(
 
     `others` are the fits of other policies and of benchmarks.
     """
-    sweep = mixed_runs(runs)
+    sweep = main_sweep(runs)
     fits: dict[str, tuple[list[Entry], list[Entry]]] = {}
     for what in ("forgetting", "learning"):
         column, noise = f"{what}_nats", noises[f"{what}_nats"]

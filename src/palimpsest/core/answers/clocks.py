@@ -12,7 +12,7 @@ from palimpsest.core.answers.drift import CELL
 from palimpsest.core.answers.frames import Frames, each
 from palimpsest.core.answers.numbers import count, nats, percent
 from palimpsest.core.clocks import LAGS
-from palimpsest.core.main_policy import is_bare
+from palimpsest.core.plain_runs import SETTING, bare_runs
 from palimpsest.core.seeds import ENOUGH_SEEDS, over_seeds
 
 ONE_CURVE = Question(
@@ -83,12 +83,12 @@ def one_curve(frames: Frames) -> Answer:
         value=f"{percent(shares[best]['mean'].median())} on {CLOCK_WORDS[best]}",
         interval=f"least explained setting: {_shares(worst)}",
         header=HEADER,
-        rows=tuple(_clock_row(frames.fits, clock, shares, verdicts) for clock in CLOCK_WORDS),
+        rows=tuple(_clock_row(frames, clock, shares, verdicts) for clock in CLOCK_WORDS),
     )
 
 
 def _clock_row(
-    fits: dict[str, Any],
+    frames: Frames,
     clock: str,
     shares: dict[str, pd.DataFrame],
     verdicts: dict[str, Verdict],
@@ -100,18 +100,19 @@ def _clock_row(
         verdicts.get(clock, "not measured"),
         percent(of_pieces.median()),
         percent(of_pieces.min()),
-        _half_lives(fits, clock),
-        *(_line_words(fits, clock, subset) for subset in ("without replay", "with replay")),
-        _joint_words(fits, clock),
+        _half_lives(frames, clock),
+        *(_line_words(frames.fits, clock, subset) for subset in ("without replay", "with replay")),
+        _joint_words(frames.fits, clock),
     )
 
 
-def _half_lives(fits: dict[str, Any], clock: str) -> str:
+def _half_lives(frames: Frames, clock: str) -> str:
     """Return the range of the half-lives of the settings compared, in the clock's unit."""
-    rows = pd.DataFrame(fits["half_lives"])
+    rows = pd.DataFrame(frames.fits["half_lives"])
     if rows.empty:
         return "–"
-    known = comparable(rows[rows.clock == clock.removeprefix("lag_")]).value.dropna()
+    compared = rows.merge(comparable(frames)[SETTING].drop_duplicates(), on=SETTING)
+    known = compared[compared.clock == clock.removeprefix("lag_")].value.dropna()
     told = f"{count(known.min())} to {count(known.max())} ({len(known)} settings)"
     return told if len(known) else "–"
 
@@ -136,7 +137,7 @@ def _joint_words(fits: dict[str, Any], clock: str) -> str:
 
 def setting_curves(frames: Frames) -> pd.DataFrame:
     """Return the mean forgetting curve of each run compared, with its setting and seed."""
-    runs = comparable(frames.runs)
+    runs = comparable(frames)
     runs = runs.assign(setting=runs.groupby(CELL).ngroup())
     lag = frames.lag[frames.lag.lag_steps > 0].merge(
         runs[["run", "model", "learning_rate"]], on="run"
@@ -145,14 +146,10 @@ def setting_curves(frames: Frames) -> pd.DataFrame:
     return mean_curves(lag, of="run").merge(places, on="run")
 
 
-def comparable(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of settings in which only sizes and rates differ.
-
-    One pass of chunks in time order without replay, nothing else changed.
-    """
-    once = (rows[["n_phases", "epochs", "repeats"]] == 1).all(axis=1)
-    usual = once & (rows.order == "time") & (rows.stream == "chunks")
-    return rows[usual & is_bare(rows.policy_label) & (rows.replay_fraction == 0)]
+def comparable(frames: Frames) -> pd.DataFrame:
+    """Return the runs in which only sizes and rates differ: nothing replayed, nothing changed."""
+    runs = bare_runs(frames.runs)
+    return runs[runs.replay_fraction == 0]
 
 
 def explained(curves: pd.DataFrame, clock: str) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from palimpsest.core.main_policy import main_policy
+from palimpsest.core.plain_runs import main_policy, plain_runs
 
 CSV_TABLES = ("runs", "experiments", "memory", "rates", "evals", "bases", "shifts", "neighbours")
 PARQUET_TABLES = ("steps", "held_out", "recall", "drift", "pieces", "repeats", "lag", "landscape")
@@ -64,16 +64,8 @@ class Frames:
 
     @cached_property
     def plain_runs(self) -> pd.DataFrame:
-        """Return the runs that differ only in size, policy, replay and seed.
-
-        One phase of chunks in time order, once over the data, each batch once; of several lengths
-        the most frequent one of each model (of equally frequent ones the longest).
-        """
-        runs = self.runs
-        once = (runs.n_phases == 1) & (runs.epochs == 1) & (runs.repeats == 1)
-        alike = runs[once & (runs.order == "time") & (runs.stream == "chunks")]
-        usual = alike.groupby("model").n_steps.agg(lambda steps: steps.mode().max())
-        return alike[alike.n_steps == alike.model.map(usual)]
+        """Return the runs that differ only in size, policy, replay and seed."""
+        return plain_runs(self.runs)
 
     @cached_property
     def main_policy(self) -> str:

@@ -34,7 +34,7 @@ def lag(frames: Frames) -> Drawing | Missing:
             NAME, TITLE, "no run without replay measured its pieces at later checkpoints"
         )
     curves = mean_curves(table, of="run")
-    curves = curves.assign(compared=curves.run.isin(comparable(frames.runs).run))
+    curves = curves.assign(compared=curves.run.isin(comparable(frames).run))
     clocks = [clock for clock in CLOCK_WORDS if (curves[clock] > 0).any()]
     panels = tuple(
         Panel(

@@ -9,8 +9,9 @@ import pandas as pd
 
 from palimpsest.core.laws.form import Array, predict
 from palimpsest.core.laws.intervals import Noise, interval
-from palimpsest.core.laws.study.entry import Entry, Options, plain_runs, pooled_noise
+from palimpsest.core.laws.study.entry import Entry, Options, pooled_noise
 from palimpsest.core.laws.study.replay import at_size, best_of
+from palimpsest.core.plain_runs import mixed_runs
 from palimpsest.core.seeds import over_seeds
 
 Rows = list[dict[str, Any]]
@@ -56,7 +57,7 @@ def advice(
 
 def measured(runs: pd.DataFrame, evals: pd.DataFrame, rates: pd.DataFrame) -> Rows:
     """Return each setting that saw new text once, with the intervals over its seeds."""
-    plain = plain_runs(runs).dropna(subset=["forgetting_nats", "learning_nats"])
+    plain = mixed_runs(runs).dropna(subset=["forgetting_nats", "learning_nats"])
     cells = {what: by_policy(plain, f"{what}_nats") for what in LOSSES}
     rows: Rows = []
     for place, (_, cell) in enumerate(cells["forgetting"].iterrows()):

@@ -13,14 +13,8 @@ from palimpsest.core.laws import load
 from palimpsest.core.laws.annealing import annealing_area
 from palimpsest.core.laws.form import Law
 from palimpsest.core.laws.points import Points
-from palimpsest.core.laws.study.entry import (
-    SETTING,
-    Entry,
-    Options,
-    bare_runs,
-    make_entry,
-    rates_of,
-)
+from palimpsest.core.laws.study.entry import Entry, Options, make_entry, rates_of
+from palimpsest.core.plain_runs import SETTING, bare_runs
 
 WITHOUT_GAIN = {"G": 0.0, "h": 1.0}
 FACTORS: Mapping[str, Mapping[str, float]] = {
@@ -46,7 +40,7 @@ def run_curves(runs: pd.DataFrame, held_out: pd.DataFrame, steps: pd.DataFrame) 
     )
     losses["learning_nats"] = new - losses.loss_new_nats
     losses["forgetting_nats"] = losses.loss_original_nats - original
-    keys = ["run", "n_params", "seed", *SETTING]
+    keys = ["run", "n_params", "seed", "n_steps", *SETTING]
     read = course_readings(steps).rename(columns={"step": "checkpoint_step"})
     curves = losses.merge(runs[keys], on="run").merge(
         read, on=["run", "checkpoint_step"], how="left"

@@ -10,9 +10,10 @@ from scipy.stats import t as student
 
 from palimpsest.core.laws.form import Array, predict
 from palimpsest.core.laws.intervals import Noise, interval
-from palimpsest.core.laws.study.entry import SETTING, Entry, Options, pooled_noise
+from palimpsest.core.laws.study.entry import Entry, Options, pooled_noise
 from palimpsest.core.laws.study.rates import rate_at
 from palimpsest.core.laws.study.replay import at_size, best_of, by_size
+from palimpsest.core.plain_runs import SETTING
 
 Rows = list[dict[str, Any]]
 NOTHING: dict[str, Any] = {"value": None, "low": None, "high": None}

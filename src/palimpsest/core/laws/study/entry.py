@@ -15,11 +15,9 @@ from palimpsest.core.laws.intervals import Draws, Noise, replicate_noise
 from palimpsest.core.laws.points import Points
 from palimpsest.core.laws.summary import drawn, record
 from palimpsest.core.laws.validation import Row, held_out, misses_points
-from palimpsest.core.main_policy import is_bare
+from palimpsest.core.plain_runs import SETTING, one_per_seed
 
 COLUMN = {"N": "n_params", "x": "n_params", "p": "replay_fraction", "f": "decrease"}
-WAY = ["stream", "order", "repeats", "epochs", "n_phases"]
-SETTING = ["model", "policy_label", "replay_fraction", *WAY]
 
 
 @dataclass(frozen=True)
@@ -136,43 +134,6 @@ def points_of(
 def rates_of(rows: pd.DataFrame) -> dict[str, Array]:
     """Return the policies of rows as numbers, for leaving out each rate in turn."""
     return {"rate": pd.factorize(rows.policy_label)[0]} if "policy_label" in rows else {}
-
-
-def plain_runs(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs that learn something new in one phase, in time order, in the usual way.
-
-    The pure-replay control (ratio 1) sees no new text; other orders, streams, repeats and epochs
-    are studies of their own, so only the way that most runs share is kept: of ways that equally
-    many share, chunks before other streams, then the fewest repeats, then the fewest epochs.
-    """
-    mixed = runs[(runs.replay_fraction < 1) & (runs.n_phases == 1) & (runs.order == "time")]
-    if mixed.empty:
-        return mixed
-    mixed = one_per_seed(mixed)
-    ways = mixed.groupby(WAY).run.nunique().rename("n_runs").reset_index()
-    ways = ways.assign(rarity=-ways.n_runs, other_stream=ways.stream != "chunks")
-    usual = ways.sort_values(["rarity", "other_stream", "repeats", "epochs", "stream"]).iloc[0]
-    return mixed[(mixed[WAY] == usual[WAY]).all(axis=1)]
-
-
-def bare_runs(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the plain runs that differ from the study's defaults in policy and replay alone.
-
-    The usual way is that of the plain runs, so that all fits speak of the same one.
-    """
-    plain = plain_runs(runs)
-    return plain[is_bare(plain.policy_label)]
-
-
-def one_per_seed(runs: pd.DataFrame) -> pd.DataFrame:
-    """Keep one run of each setting and seed, the one with the most rows.
-
-    Runs that differ in their checkpoints alone are the same training: the second is no replicate.
-    """
-    n_rows = runs.groupby("run").run.transform("size")
-    ranked = runs.assign(n_rows=n_rows).sort_values(["n_rows", "run"], ascending=[False, True])
-    kept = ranked.drop_duplicates([*SETTING, "seed"]).run
-    return runs[runs.run.isin(kept)]
 
 
 def pooled_noise(runs: pd.DataFrame, column: str) -> Noise | None:

@@ -17,7 +17,8 @@ from palimpsest.core.laws import load
 from palimpsest.core.laws.form import Law
 from palimpsest.core.laws.points import Points
 from palimpsest.core.laws.study.curves import along
-from palimpsest.core.laws.study.entry import SETTING, Entry, Options, bare_runs, make_entry
+from palimpsest.core.laws.study.entry import Entry, Options, make_entry
+from palimpsest.core.plain_runs import SETTING, bare_runs
 
 LEAST_CHECKPOINTS = 3  # of a run, below which it shows no curve
 KEYS = ["run", "model", "n_params", "seed"]

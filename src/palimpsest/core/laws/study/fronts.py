@@ -10,7 +10,8 @@ import pandas as pd
 from palimpsest.core import pareto
 from palimpsest.core.laws.form import Array
 from palimpsest.core.laws.intervals import interval
-from palimpsest.core.laws.study.entry import SETTING, Options, plain_runs
+from palimpsest.core.laws.study.entry import Options
+from palimpsest.core.plain_runs import SETTING, mixed_runs
 from palimpsest.core.seeds import over_seeds
 
 Rows = list[dict[str, Any]]
@@ -23,7 +24,7 @@ def fronts(runs: pd.DataFrame, evals: pd.DataFrame, options: Options) -> Rows:
 
     They are those of runs with the same new text: one pass over it, in time order.
     """
-    mixed = plain_runs(runs)
+    mixed = mixed_runs(runs)
     first = mixed.assign(loss=mixed.forgetting_nats, loss_error=np.nan)
     planes: list[tuple[pd.DataFrame, str, dict[str, Any]]] = [(first, "forgetting_nats", {})]
     measured = evals.dropna(subset=["collapse", "collapse_stderr"])
@@ -158,7 +159,7 @@ def equal_learning(curves: pd.DataFrame) -> Rows:
     """
     rows: Rows = []
     gaps = []
-    mixed = plain_runs(curves)
+    mixed = mixed_runs(curves)
     keys: Any
     for keys, group in mixed.groupby(["model", "replay_fraction"]):
         policies = sorted(group.policy_label.unique())

@@ -7,14 +7,8 @@ import pandas as pd
 
 from palimpsest.core.laws import load
 from palimpsest.core.laws.intervals import Noise
-from palimpsest.core.laws.study.entry import (
-    SETTING,
-    Entry,
-    Options,
-    bare_runs,
-    make_entry,
-    points_of,
-)
+from palimpsest.core.laws.study.entry import Entry, Options, make_entry, points_of
+from palimpsest.core.plain_runs import SETTING, bare_runs
 
 
 def line_fits(runs: pd.DataFrame, noise: Noise | None, options: Options) -> list[Entry]:

@@ -10,8 +10,8 @@ import pandas as pd
 from palimpsest.core.laws import constant, load, log_linear
 from palimpsest.core.laws.form import Array, Law
 from palimpsest.core.laws.intervals import Noise
-from palimpsest.core.laws.study.entry import Entry, Options, make_entry, plain_runs, points_of
-from palimpsest.core.main_policy import main_policy
+from palimpsest.core.laws.study.entry import Entry, Options, make_entry, points_of
+from palimpsest.core.plain_runs import main_policy, mixed_runs
 
 LOSS_FORMS = ("replay-share", "replay-exponential", "log-linear", "constant")
 LEARNING_FORMS = ("cmr", "replay-line", "log-linear", "constant")
@@ -19,9 +19,9 @@ N_GRID = 101
 LEAST_RATIOS = 3  # below 1; with fewer no form over the ratio can be judged
 
 
-def mixed_runs(runs: pd.DataFrame) -> pd.DataFrame:
+def main_sweep(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the plain runs of the one policy that was run at the most ratios."""
-    plain = plain_runs(runs)
+    plain = mixed_runs(runs)
     if plain.empty:
         return plain
     return plain[plain.policy_label == main_policy(plain)]
@@ -29,8 +29,8 @@ def mixed_runs(runs: pd.DataFrame) -> pd.DataFrame:
 
 def other_sweeps(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the plain runs of every further policy that was run at enough ratios, by its label."""
-    plain = plain_runs(runs)
-    main = set(mixed_runs(runs).policy_label)
+    plain = mixed_runs(runs)
+    main = set(main_sweep(runs).policy_label)
     groups = {str(label): group for label, group in plain.groupby("policy_label")}
     return {
         label: group
