@@ -16,7 +16,7 @@ help:  ## list the targets
 setup: $(READY)  ## make .venv from requirements.lock
 
 $(READY): requirements.lock pyproject.toml
-	@echo "Installing requirements.lock into $(VENV), 2.2 GB: some minutes, silent unless it fails"
+	@echo "Installing requirements.lock into $(VENV), 2.2 GB: two minutes or more, silent unless it fails"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
 	  echo "error: no virtual environment; on Debian or Ubuntu: apt-get install python3-venv" >&2; \
 	  exit 1; }

@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+from snakemake.common import NOTHING_TO_BE_DONE_MSG
 
 from palimpsest import progress
 
@@ -66,6 +67,6 @@ def test_dvc_is_not_told_that_a_stage_stands(monkeypatch, caller, n_lines):
     if caller:
         monkeypatch.setenv("DVC_STAGE", caller)
     progress.hush_snakemake()
-    for line in ("Building DAG of jobs...", "Nothing to be done (all stand).", "1 of 3 steps"):
+    for line in ("Building DAG of jobs...", NOTHING_TO_BE_DONE_MSG, "1 of 3 steps"):
         logger.warning(line)
     assert len(said) == n_lines and said[-1] == "1 of 3 steps"

@@ -123,7 +123,9 @@ def test_accepted_code_builds_nothing_by_either_entry_point(study):
     assert study.missing() == Counter(fits=1, report=1)
     study.run("palimpsest", "accept", "fits")
     assert not study.missing()
-    study.run("dvc", "repro")
+    called = study.run("dvc", "repro")
+    assert "snakemake --cores all stage_fits" in called.stdout
+    assert "Nothing to be done" not in called.stdout + called.stderr
     study.run("palimpsest", "run")
     assert study.built_since(n_before) == Counter()
     assert study.contents("runs").keys() == keys
