@@ -8,6 +8,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import FillBetweenPolyCollection
+from matplotlib.text import Text
 from report_frames import NO_FITS, frames, run, sweep
 
 from palimpsest.core.answers.clocks import CLOCK_WORDS
@@ -247,3 +248,33 @@ def test_no_legend_reaches_beyond_its_panel(names: list[str]) -> None:
     box = figure.axes[0].get_legend().get_window_extent()
     assert box.x0 >= 0 and box.x1 <= figure.bbox.x1
     assert box.y0 >= 0
+
+
+def test_a_long_title_is_broken_where_the_panel_ends() -> None:
+    title = "pythia-410m-deduped, fixed 0.0005, 4 repeats, 25 % replay, cyclic order, 256 steps"
+    panel_ = Panel(title, lambda ax: None, "")
+    assert len(panel_.title_lines()) == 2 and " ".join(panel_.title_lines()) == title
+    figure = panel_.figure()
+    figure.draw_without_rendering()
+    axes_title = figure.axes[0].get_title(loc="left")
+    box = next(one for one in figure.findobj(Text) if one.get_text() == axes_title)
+    extent = box.get_window_extent()
+    assert extent.x0 >= 0 and extent.x1 <= figure.bbox.x1 and extent.y1 <= figure.bbox.y1
+
+
+def test_a_panel_is_as_high_as_its_legend_and_its_axes_stay_the_same() -> None:
+    def panel_of(n_lines: int) -> Panel:
+        def paint(ax: Axes) -> None:
+            for line in range(n_lines):
+                ax.plot([0, 1], [0, line], label=f"line {line}")
+            theme.legend_below(ax, columns=1)
+
+        return Panel("", paint, "")
+
+    none, few, many = (panel_of(n).figure() for n in (0, 1, 6))
+    assert none.get_figheight() < few.get_figheight() < many.get_figheight()
+    heights = [one.axes[0].get_position().height * one.get_figheight() for one in (none, few, many)]
+    assert heights == pytest.approx([heights[0]] * 3)
+    for figure in (few, many):
+        figure.draw_without_rendering()
+        assert figure.axes[0].get_legend().get_window_extent().y0 >= 0

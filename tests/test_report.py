@@ -10,15 +10,19 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from report_frames import frames
 from synthetic_tables import write_tables
 
 from palimpsest import provenance
 from palimpsest.core.answers.every import answers
 from palimpsest.core.answers.forecast import predicted_size
+from palimpsest.core.answers.scale import scale_words
+from palimpsest.core.plots.every import FIGURES
 from palimpsest.faults import Fault
 from palimpsest.stages import fits, report
 
 SIZES = {"tiny": 25_000, "small": 100_000}
+FIGURE_TITLES = {figure(frames([])).title for figure in FIGURES}
 
 
 class Page(HTMLParser):
@@ -112,18 +116,52 @@ def test_its_links_lead_somewhere(page: Page, out: Path) -> None:
 
 
 def test_it_answers_fourteen_questions_twice_and_the_held_out_size(page: Page) -> None:
-    verdicts = page.verdicts[-29:]  # in the overview, each in its place, the held-out size
-    assert verdicts[:14] == verdicts[14:28]
+    verdicts = page.verdicts[-30:]  # in the overview, then each in its place, the size last
+    assert verdicts[:15] == verdicts[15:]
     assert verdicts[1] == "no"  # the planted forgetting is beyond tolerance at any ratio
     assert verdicts[2] == "yes"  # the planted learning falls with replay
     assert verdicts[7] == "not-run"  # no shuffled control was planted
-    assert verdicts[28] == "not-run"  # two sizes
+    assert verdicts[14] == "not-run"  # two sizes
 
 
 def test_what_was_not_run_names_the_lines_that_would_answer_it(out: Path) -> None:
     text = (out / "index.html").read_text()
     assert "base_step: [100, final]" in text
     assert "model: [tiny, small]" in text
+
+
+def test_every_section_and_figure_stands_once_and_in_the_navigation(out: Path, page: Page) -> None:
+    text = (out / "index.html").read_text()
+    navigation = re.search(r"<nav.*?</nav>", text, flags=re.S)
+    sections = re.findall(r'<section aria-labelledby="([^"]+)"', text)
+    assert navigation and set(sections) <= set(re.findall(r'href="#([^"]+)"', navigation.group()))
+    assert "further" in sections and "figure-curves" in page.ids
+    headings = [title.rstrip(".") for title in re.findall(r"<(?:h[23]|b)[^>]*>([^<]+)<", text)]
+    titles = [one for one in headings if headings.count(one) > 1 and one in FIGURE_TITLES]
+    assert titles == []
+
+
+def test_no_sign_of_code_is_left_raw(out: Path) -> None:
+    text = re.sub(r"<(style|script|pre).*?</\1>", "", (out / "index.html").read_text(), flags=re.S)
+    assert "`" not in text and "<code>decrease-lr</code>" in text
+    assert report.coded("`a<b` & c") == "<code>a&lt;b</code> &amp; c"
+
+
+def test_values_stand_beside_their_own_intervals() -> None:
+    said = replace(answers(frames([]))[0], value="a: 1; b: 2", interval="0 to 1; 1 to 3")
+    assert said.numbers == [("a: 1", "0 to 1"), ("b: 2", "1 to 3")]
+    assert replace(said, interval="one for all").numbers == [("a: 1", ""), ("b: 2", "")]
+
+
+def test_bases_that_saw_few_tokens_are_spoken_of() -> None:
+    def bases(*tokens: float) -> pd.DataFrame:
+        return pd.DataFrame({"n_tokens": tokens, "n_params_total": 100.0})
+
+    assert scale_words(bases(2000.0, 9000.0)) == scale_words(bases()) == ""
+    assert scale_words(bases(float("nan"))) == ""
+    little = scale_words(bases(50.0, 400.0))
+    assert "0.5 to 4 tokens per parameter" in little and "near-untrained" not in little
+    assert "near-untrained" in scale_words(bases(45.0, 105.0))
 
 
 def test_no_number_is_missing_in_words(out: Path) -> None:
@@ -176,9 +214,9 @@ def test_a_missing_table_is_named(tmp_path: Path) -> None:
 
 
 def test_every_answer_of_the_fits_is_read(inputs: dict[str, Path]) -> None:
-    frames = report.read(inputs["tables"], fits=inputs["fits"])
-    watched = Watched(frames.fits)
-    read = replace(frames, fits=watched)
+    known = report.read(inputs["tables"], fits=inputs["fits"])
+    watched = Watched(known.fits)
+    read = replace(known, fits=watched)
     answers(read)
     predicted_size(read)
-    assert watched.read == set(frames.fits)
+    assert watched.read == set(known.fits)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from palimpsest.core.answers.frames import CSV_TABLES, PARQUET_TABLES, Frames
 from palimpsest.core.answers.headline import forgetting_curve, metrics
 from palimpsest.core.answers.recommend import RULE, of_measured
 from palimpsest.core.answers.run_rows import HEADER, run_rows
+from palimpsest.core.answers.scale import scale_words
 from palimpsest.core.plots import svg, theme
 from palimpsest.core.plots.drawing import Drawing, Missing
 from palimpsest.core.plots.every import FIGURES
@@ -97,6 +100,8 @@ def render(title: str, *, frames: Frames, answered: list, advice: list, shown: l
     environment.filters.update(
         {name: getattr(numbers, name) for name in ("nats", "rate", "percent", "count", "plain")}
     )
+    environment.filters["coded"] = coded
+    forecast = predicted_size(frames)
     return environment.get_template("report.html.j2").render(
         title=title,
         frames=frames,
@@ -104,7 +109,8 @@ def render(title: str, *, frames: Frames, answered: list, advice: list, shown: l
         advice=advice,
         advice_rule=RULE,
         fitted_ratios={one.model: critical_words(frames.fits, one.model) for one in advice},
-        forecast=predicted_size(frames),
+        forecast=forecast,
+        further=further(shown, [*answered, forecast]),
         figures={figure.name: figure for figure in shown},
         run_header=HEADER,
         runs=run_rows(frames),
@@ -113,6 +119,7 @@ def render(title: str, *, frames: Frames, answered: list, advice: list, shown: l
         earlier_header=EARLIER_HEADER,
         kept=theme.KEPT,
         lost=theme.LOST,
+        scale=scale_words(frames.final_bases),
         sizes=[(model, theme.size_colour(frames.sizes, model)) for model in frames.sizes],
         palette=svg.palette_css(),
         seeds=sorted({int(seed) for seed in frames.runs.seed}),
@@ -120,6 +127,17 @@ def render(title: str, *, frames: Frames, answered: list, advice: list, shown: l
         laws=list(frames.fits["fits"].values()),
         law_rows=law_rows(frames.fits),
     )
+
+
+def further(shown: list[Shown], answered: list) -> list[str]:
+    """Return the figures that no answered question shows."""
+    placed = {name for one in answered if one.verdict != "not run" for name in one.figures}
+    return [one.name for one in shown if not one.reason and one.name not in placed]
+
+
+def coded(text: str) -> str:
+    """Return text as HTML in which what stands between backticks is code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
 
 
 def marked(page: str) -> str:

@@ -52,6 +52,14 @@ class Answer:
     lines: str = ""
     beside: tuple[Table, ...] = ()
 
+    @property
+    def numbers(self) -> list[tuple[str, str]]:
+        """The values, each with its interval where every value has one; else all of them alone."""
+        values, intervals = self.value.split("; "), self.interval.split("; ")
+        if len(values) != len(intervals):
+            return [(value, "") for value in values]
+        return list(zip(values, intervals, strict=True))
+
 
 @dataclass(frozen=True)
 class Question:

@@ -29,7 +29,7 @@ drift:
     kind: fixed
     learning_rate: [1.0e-4, 2.0e-4, 5.0e-4, 1.0e-3, 2.0e-3, 5.0e-3, 1.0e-2]
 """,
-    figures=("drift",),
+    figures=("drift", "layers"),
 )
 STRONG_RHO = 0.5
 MEASURES = {"mad_drift": "weights (MAD)", "kl_original_nats": "predictions (KL)"}
@@ -58,8 +58,8 @@ def predicts(frames: Frames) -> Answer:
         + ". Rank correlation of drift and forgetting within sizes: "
         + "; ".join(f"{plain(found[w, 'mad_drift'][0])} {w}" for w in sides)
         + ".",
-        value=" / ".join(plain(rho) for rho, _, _ in drifts),
-        interval=" / ".join(between(low, high, decimals=2) for _, low, high in drifts),
+        value="; ".join(f"{side}: ρ = {plain(found[side, 'mad_drift'][0])}" for side in sides),
+        interval="; ".join(between(low, high, decimals=2) for _, low, high in drifts),
         header=("settings", "measure", "Spearman's ρ within sizes", "interval"),
         rows=tuple(
             (words, MEASURES[column], plain(rho), between(low, high, decimals=2))

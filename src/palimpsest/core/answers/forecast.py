@@ -30,6 +30,7 @@ replay:
   seed: [0, 1, 2]
   replay_fraction: [0.0, 0.25, 0.5, 0.75]
 """,
+    figures=("held-out-size",),
     fewest_sizes=3,
 )
 JUDGED = ("forgetting", "rate")

@@ -31,7 +31,7 @@ PREVENTS = Question(
     "with the least error on ratios it has not seen. Yes when every size has one; no when at "
     "some size even the largest ratio is collapsed.",
     lines=SWEEP,
-    figures=("forgetting", "benchmarks"),
+    figures=("forgetting", "critical", "benchmarks"),
 )
 COST = Question(
     3,

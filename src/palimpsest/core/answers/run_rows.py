@@ -13,7 +13,7 @@ from palimpsest.core.answers.numbers import count, nats, percent, rate
 
 HEADER = (  # text, what it means
     ("run", "name of the run"),
-    ("size", "base model; parameters without embeddings"),
+    ("size", "base model, sorted by parameters without embeddings"),
     ("policy", "how the learning rate was chosen"),
     ("rate", "median learning rate over the steps"),
     ("replay", "share of training tokens from the original data"),
@@ -68,7 +68,7 @@ def sparkline(steps: pd.DataFrame | None) -> str:
 def _cells(run: Any) -> list[Cell]:
     return [
         _text(run.run),
-        Cell(f"{run.model} ({count(run.n_params)})", _key(run.n_params)),
+        Cell(str(run.model), _key(run.n_params)),
         _text(run.policy_label),
         Cell(rate(run.learning_rate), _key(run.learning_rate)),
         Cell(percent(run.replay_fraction), _key(run.replay_fraction)),

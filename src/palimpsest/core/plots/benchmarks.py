@@ -59,7 +59,7 @@ def _paint(ax: Axes, *, frames: Frames, table: pd.DataFrame) -> None:
     theme.replay_axis(ax, frames.replay_fractions)
     theme.few_ticks(ax)
     perplexity = "perplexity" in str(table.metric.iloc[0])
-    ax.set_ylabel("ln perplexity / base" if perplexity else "collapse, share of lead over chance")
+    ax.set_ylabel("ln perplexity / base" if perplexity else "lost share of lead over chance")
     theme.legend_below(ax, columns=4)
 
 

@@ -15,14 +15,17 @@ from palimpsest.core.plots.drawing import Drawing, Missing, Panel
 NAME, TITLE = "drift", "Drift against forgetting and collapse"
 CAPTION = (
     "Each point is a finished run (filled: without replay; hollow: with replay; cross: replay "
-    "only). Left: how far the weights moved, relative to their norm. Right: how far the model's "
-    "predictions on original text moved from the base's (Kullback–Leibler divergence). Above: the "
-    "rise of the loss on original text; below, where benchmarks were run: the collapse of one."
+    "only). Drift of the weights: how far they moved, relative to their norm; of the predictions: "
+    "how far those on original text moved from the base's (Kullback–Leibler divergence). "
+    "Forgetting: the rise of the loss on original text; collapse, where benchmarks were run: that "
+    "of one of them."
 )
 CLOCKS = {
-    "relative_drift": ("Weights", "relative drift of the weights"),
-    "kl_original_nats": ("Predictions", "KL(base ‖ now) on original text, nats"),
+    "relative_drift": ("weights", "relative drift of the weights"),
+    "kl_original_nats": ("predictions", "KL(base ‖ now) on original text, nats"),
 }
+
+OUTCOMES = {"forgetting_nats": "Forgetting"}
 
 
 def drift(frames: Frames) -> Drawing | Missing:
@@ -39,7 +42,7 @@ def drift(frames: Frames) -> Drawing | Missing:
         outcomes["collapse"] = words
     panels = tuple(
         Panel(
-            CLOCKS[clock][0],
+            f"{OUTCOMES.get(outcome, label)} over drift of {CLOCKS[clock][0]}",
             partial(_paint, frames=frames, table=table, clock=clock, outcome=outcome, label=label),
             f"{label} against {CLOCKS[clock][1]}, {table[clock].notna().sum()} runs.",
         )
@@ -58,7 +61,7 @@ def _collapse(evals: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     smooth = metrics[metrics.metric.str.contains("perplexity")]
     task, metric = (smooth if len(smooth) else metrics).iloc[0]
     ours = usable[(usable.task == task) & (usable.metric == metric)]
-    return ours[["run", "collapse"]], f"collapse, {task} {metric}"
+    return ours[["run", "collapse"]], f"Collapse of {task} {metric}"
 
 
 def _paint(
@@ -76,7 +79,7 @@ def _paint(
     theme.log_ticks(ax, "x")
     theme.few_ticks(ax)
     ax.set_xlabel(CLOCKS[clock][1])
-    ax.set_ylabel(label)
+    ax.set_ylabel(label if outcome in OUTCOMES else "collapse")
     theme.legend_below(ax, columns=4)
 
 

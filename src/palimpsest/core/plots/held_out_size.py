@@ -13,7 +13,7 @@ from palimpsest.core.answers.numbers import percent, plain
 from palimpsest.core.plots import theme
 from palimpsest.core.plots.drawing import Drawing, Missing, Panel
 
-NAME, TITLE = "held-out-size", "The largest size, predicted from the others"
+NAME, TITLE = "held-out-size", "Predicted and seen at the largest size"
 CAPTION = (
     "Laws in size were fitted without the largest model and then asked for it. Circles: what was "
     "seen; marks with bars: predictions with 95 % intervals, widened by the spread between laws. "
@@ -23,7 +23,7 @@ AXES = {
     "forgetting": ("forgetting, nats per token", "replay"),
     "learning": ("learning, nats per token", "replay"),
     "rate": ("learning rate η", "decrease in one step"),
-    "base loss": ("loss of the base on original text, nats", "bases, one for each seed"),
+    "base loss": ("loss of the base, nats", "bases, one for each seed"),
 }
 FORM_MARKS = ("D", "x", "_")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,8 @@ KINDS = {  # measured_on: (line style, words)
     "next": (theme.DASHES[2], "new text, next batch"),
     "original": (theme.DASHES[4], "original text"),
 }
-NAMES_FROM = 0.83  # share of the panel's height below the names of the marked rates
+NAME_LEVELS, NAME_STEP = 3, 0.066  # rows of names, and the panel's height between them
+NAMES_FROM = 0.8  # share of the panel's height below the names of the marked rates
 CAPTION = (
     "One trial step from the base model with the rate on the horizontal axis: how the loss changes "
     "on the batch itself, on the next batch and on original text (thick: mean over batches; thin: "
@@ -145,13 +147,16 @@ def _share(decrease: float) -> str:
 
 
 def _mark_targets(ax: Axes, marks: pd.DataFrame) -> None:
+    line: dict[str, Any] = {"color": theme.INK, "linewidth": 0.6, "alpha": 0.6, "zorder": 1}
     for place, mark in enumerate(each(marks)):
-        ax.axvline(mark.learning_rate, color=theme.INK, linewidth=0.6, alpha=0.6, zorder=1)
+        level = (len(marks) - 1 - place) % NAME_LEVELS  # staggered: neighbours would overlap
+        top = 1 - NAME_STEP * level  # a line ends at its name, below those of higher rates
+        ax.axvline(mark.learning_rate, ymax=top, **line)
         ax.annotate(
             mark.words,
-            (mark.learning_rate, 1.0),
+            (mark.learning_rate, top),
             xycoords=("data", "axes fraction"),
-            xytext=(-1.5, -1 - 8.5 * (place % 3)),  # staggered: neighbours would overlap
+            xytext=(-1.5, -1),
             textcoords="offset points",
             ha="right",
             va="top",

@@ -48,7 +48,9 @@ DASHES: tuple[tuple[int, tuple[float, ...]], ...] = (
 OTHER_MARKERS = ("x", "+", "1", "2", "|", "_")  # policies beside the main one
 LABEL_POINTS = 7.5
 LEGEND_POINTS = 7.0
-LEGEND_WIDTH_POINTS = 240.0  # from the legend's left edge to the right edge of a panel alone
+LEGEND_WIDTH_POINTS = 254.0  # from the legend's left edge to the right edge of a panel alone
+LEFT_EDGE = -0.2  # of legends and titles, in widths of the axes of a panel alone
+TITLE_PER_LEGEND_POINT = 1.32  # how much wider a bold title is than a legend's text
 HANDLES = (2.1, 1.5)  # lengths, in units of the legend's letters
 LEGEND_PADS = {"columnspacing": 1.1, "handletextpad": 0.5, "borderaxespad": 0.0, "borderpad": 0.0}
 PLACES = ((5, -8), (-5, 3), (5, 3), (-5, -8), (5, -15), (-5, 10), (5, 10), (-5, -15), (12, -3))
@@ -179,7 +181,7 @@ def legend_below(ax: Axes, columns: int = 3) -> None:
         handles,
         labels,
         loc="upper left",
-        bbox_to_anchor=(-0.13, -0.245),
+        bbox_to_anchor=(LEFT_EDGE, -0.245),
         ncols=fitting,
         handlelength=handle,
         **LEGEND_PADS,
@@ -205,6 +207,18 @@ def text_points(text: str) -> float:
     """Return how wide a legend's text is, in points."""
     width, _, _ = text_to_path.get_text_width_height_descent(text, LEGEND_FONT, ismath=False)
     return float(width)
+
+
+def wrapped(title: str, room_points: float) -> list[str]:
+    """Return a bold title in lines that are no wider than the room, broken between words."""
+    lines: list[str] = []
+    for word in title.split(" "):
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and TITLE_PER_LEGEND_POINT * text_points(longer) <= room_points:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
 
 
 def label_ends(ax: Axes, *, x: float, ends: dict[str, float]) -> None:
