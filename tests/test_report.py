@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 import re
 from dataclasses import replace
@@ -170,6 +171,9 @@ def test_no_number_is_missing_in_words(out: Path) -> None:
 
 
 def test_the_metrics_are_few_and_finite(out: Path) -> None:
+    answers = json.loads((out / "answers.json").read_text())
+    assert [one["number"] for one in answers] == list(range(1, 15))
+    assert all({"verdict", "value", "interval", "rule"} <= set(one) for one in answers)
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["n_runs"] == len(pd.read_csv(out.parent / "out" / "forgetting.csv"))
     assert "recommended_replay_fraction" not in metrics  # nothing is within tolerance

@@ -6,7 +6,7 @@ import hashlib
 import html
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,18 +44,20 @@ class Shown:
 
 
 def build(spec: dict[str, Any], inputs: dict[str, Any], out: Path) -> None:
-    """Write index.html, figures/, metrics.json and forgetting.csv. spec: {title}."""
+    """Write index.html, figures/, answers.json, metrics.json and forgetting.csv. spec: {title}."""
     frames = read(inputs["tables"], fits=inputs["fits"])
-    answered, advice = answers(frames), of_measured(frames.fits["advice"])
+    answered, forecast = answers(frames), predicted_size(frames)
+    advice = of_measured(frames.fits["advice"])
     (out / "figures").mkdir()
     shown = []
     for done, figure in enumerate(FIGURES, start=1):
         shown.append(publish(figure(frames), out / "figures"))
         step_done(done, len(FIGURES), "figure")
-    page = render(spec["title"], frames=frames, answered=answered, advice=advice, shown=shown)
+    told = {"answered": answered, "forecast": forecast, "advice": advice}
+    page = render(spec["title"], frames=frames, shown=shown, **told)
     (out / "index.html").write_text(marked(page))
-    text = json.dumps(metrics(frames, answered, advice), indent=1, sort_keys=True)
-    (out / "metrics.json").write_text(text + "\n")
+    _write_json([asdict(one) for one in (*answered, forecast)], out / "answers.json")
+    _write_json(metrics(frames, answered, advice), out / "metrics.json")
     forgetting_curve(frames).to_csv(out / "forgetting.csv", index=False)
 
 
@@ -87,7 +89,15 @@ def publish(drawing: Drawing | Missing, folder: Path) -> Shown:
     return Shown(drawing.name, drawing.title, caption=drawing.caption, panels=panels)
 
 
-def render(title: str, *, frames: Frames, answered: list, advice: list, shown: list[Shown]) -> str:
+def render(
+    title: str,
+    *,
+    frames: Frames,
+    answered: list[Answer],
+    forecast: Answer,
+    advice: list[Any],
+    shown: list[Shown],
+) -> str:
     """Fill the page's template."""
     environment = Environment(
         loader=PackageLoader("palimpsest", "templates"),
@@ -144,6 +154,10 @@ def marked(page: str) -> str:
     """Return the page with its own hash in it, by which ../provenance.js names its page."""
     digest = hashlib.sha256(page.encode()).hexdigest()[:16]
     return page.replace('data-page=""', f'data-page="{digest}"', 1)
+
+
+def _write_json(content: Any, path: Path) -> None:
+    path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 
 def _read(path: Path) -> Any:
