@@ -170,10 +170,17 @@ def test_no_number_is_missing_in_words(out: Path) -> None:
     assert not re.search(r"\b(nan|None|NaN|inf)\b", text)
 
 
-def test_the_metrics_are_few_and_finite(out: Path) -> None:
+def test_answers_stand_in_a_file_as_on_the_page(out: Path) -> None:
     answers = json.loads((out / "answers.json").read_text())
-    assert [one["number"] for one in answers] == list(range(1, 15))
-    assert all({"verdict", "value", "interval", "rule"} <= set(one) for one in answers)
+    assert [one["number"] for one in answers] == [*range(1, 15), 0]  # the largest size comes last
+    page = (out / "index.html").read_text()
+    overview = re.search(r'<ul class="overview">(.*?)</ul>', page, flags=re.S)[1]
+    shown = [re.sub(r"<[^>]*>", "", line) for line in re.findall(r"<li>.*?</li>", overview)]
+    for one, line in zip(answers, shown, strict=True):
+        assert one["verdict"] in html.unescape(line) and one["asked"] in html.unescape(line)
+
+
+def test_the_metrics_are_few_and_finite(out: Path) -> None:
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["n_runs"] == len(pd.read_csv(out.parent / "out" / "forgetting.csv"))
     assert "recommended_replay_fraction" not in metrics  # nothing is within tolerance

@@ -14,6 +14,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from palimpsest.core.answers import numbers
+from palimpsest.core.answers.answer import Answer
 from palimpsest.core.answers.earlier import HEADER as EARLIER_HEADER
 from palimpsest.core.answers.earlier import earlier
 from palimpsest.core.answers.every import answers
@@ -53,8 +54,14 @@ def build(spec: dict[str, Any], inputs: dict[str, Any], out: Path) -> None:
     for done, figure in enumerate(FIGURES, start=1):
         shown.append(publish(figure(frames), out / "figures"))
         step_done(done, len(FIGURES), "figure")
-    told = {"answered": answered, "forecast": forecast, "advice": advice}
-    page = render(spec["title"], frames=frames, shown=shown, **told)
+    page = render(
+        spec["title"],
+        frames=frames,
+        answered=answered,
+        forecast=forecast,
+        advice=advice,
+        shown=shown,
+    )
     (out / "index.html").write_text(marked(page))
     _write_json([asdict(one) for one in (*answered, forecast)], out / "answers.json")
     _write_json(metrics(frames, answered, advice), out / "metrics.json")
@@ -111,7 +118,6 @@ def render(
         {name: getattr(numbers, name) for name in ("nats", "rate", "percent", "count", "plain")}
     )
     environment.filters["coded"] = coded
-    forecast = predicted_size(frames)
     return environment.get_template("report.html.j2").render(
         title=title,
         frames=frames,
