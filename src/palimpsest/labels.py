@@ -33,24 +33,51 @@ def folder_label(run: Run, phase: Phase, epoch: int) -> str:
 def setting_label(params: P.Params, run: Run) -> str:
     """Return policy and whatever else sets a run apart from the study's defaults.
 
-    Replay, order, repeats and epochs have columns of their own in the tables.
+    Replay, order, repeats and epochs of the last phase that trains have columns of their own in the
+    tables; what went before it is named with all of these.
     """
+    last = max(place for place, phase in enumerate(run.phases) if isinstance(phase, Phase))
     phase = run.trainings[-1]
-    defaults = params.phase | {"optimizer": params.optimizer.model_dump()}
-    optimizer = defaults["optimizer"] | params.phase.get("optimizer", {})
+    own = _own_settings(params, phase)
+    own |= {"base step": run.base_step} if run.base_step != "final" else {}
+    if isinstance(phase.replay_fraction, Ramp):
+        own |= {"replay": _share(phase.replay_fraction)}
+    if last > 0 and phase.carry_optimizer:
+        own |= {"moments": "carried"}
+    settings = [f"{name} {value}" for name, value in sorted(own.items()) if name not in OWN_COLUMNS]
+    before = " then ".join(_phase_words(params, one) for one in run.phases[:last])
+    edits = [edit_label(edit) for edit in run.phases[last + 1 :]]
+    return ", ".join([_policy_label(phase), *settings, *([f"after {before}"] * bool(last)), *edits])
+
+
+def _own_settings(params: P.Params, phase: Phase) -> dict[str, Any]:
+    """Return what optimizer, stream and protection of a phase have that is not the usual."""
+    optimizer = params.optimizer.model_dump() | params.phase.get("optimizer", {})
     own = dict(_differences(optimizer, phase.optimizer.model_dump()))
+    if "kind" in own:
+        own["optimizer"] = own.pop("kind")
     usual = _stream_defaults(phase) | USUAL_ORDER | params.phase.get("stream", {})
     own |= dict(_differences(usual, phase.stream))
-    own |= {"base step": run.base_step} if run.base_step != "final" else {}
+    if own.get("part"):
+        own["part"] = f"{100 * own['part']['start']:g} to {100 * own['part']['end']:g} %"
     if phase.ewc is not None:
         own["ewc"] = f"{phase.ewc.strength:g}"
-    if isinstance(phase.replay_fraction, Ramp):
-        ends = phase.replay_fraction
-        own |= {"replay": f"{ends.start:g} to {ends.end:g}"}
-    shown = {name: value for name, value in own.items() if name not in OWN_COLUMNS}
-    edits = [edit_label(edit) for edit in run.phases if not isinstance(edit, Phase)]
-    settings = (f"{name} {value}" for name, value in sorted(shown.items()))
-    return ", ".join([_policy_label(phase), *settings, *edits])
+    return own
+
+
+def _phase_words(params: P.Params, phase: Phase | BaseModel) -> str:
+    """Name a phase that is not the last one of its run, without commas."""
+    if not isinstance(phase, Phase):
+        return edit_label(phase)
+    own = _own_settings(params, phase)
+    words = [_policy_label(phase)]
+    words += [f"{_share(phase.replay_fraction)} replay"] if phase.replay_fraction != 0 else []
+    words += [f"{phase.epochs} epochs"] if phase.epochs > 1 else []
+    return " + ".join([*words, *(f"{name} {value}" for name, value in sorted(own.items()))])
+
+
+def _share(replay: float | Ramp) -> str:
+    return f"{replay.start:g} to {replay.end:g}" if isinstance(replay, Ramp) else f"{replay:g}"
 
 
 def method(run: Run) -> dict[str, Any]:
