@@ -62,6 +62,7 @@ class Old:
     meta: dict[str, Any]
     leaves: dict[str, Any]
     parked: bool
+    other_code: bool
 
 
 class Reasons:
@@ -73,8 +74,10 @@ class Reasons:
 
     def __init__(self, to_do: Schedule, stage: str):
         self._to_do, self._stage = to_do, stage
-        older = sorted(store.folders(stage) - set(to_do.wanted(stage)))
-        self._older = [self._old(name) for name in older]
+        self._older: dict[tuple[Any, ...], list[Old]] = {}
+        for name in sorted(store.folders(stage) - set(to_do.wanted(stage))):
+            old = self._old(name)
+            self._older.setdefault(_own(old.leaves), []).append(old)
         self._standing: dict[tuple[Any, ...], list[tuple[dict[str, Any], dict[str, str]]]] = {}
         for artifact in to_do.wanted(stage).values():
             if not to_do.is_missing(artifact):
@@ -84,7 +87,9 @@ class Reasons:
     def _old(self, name: str) -> Old:
         folder = store.find(self._stage, name)
         meta = store.read_json(folder / store.META)
-        return Old(name, meta, self._leaves(meta["spec"]), folder.is_relative_to(store.ATTIC))
+        other_code = self._to_do.plan.code(self._stage, meta["spec"]) != meta["code"]
+        parked = folder.is_relative_to(store.ATTIC)
+        return Old(name, meta, self._leaves(meta["spec"]), parked, other_code)
 
     def of(self, artifact: Artifact) -> list[str]:
         """Return what makes an artifact differ from the nearest one that it could replace.
@@ -92,7 +97,9 @@ class Reasons:
         It is new if another that is asked for, and stands, is as near: then it was only added.
         """
         leaves = self._leaves(artifact.spec)
-        candidates = (old for old in self._older if _comparable(old, artifact))
+        candidates = (
+            old for old in self._older.get(_own(leaves), []) if _comparable(old, artifact)
+        )
         sizes = {old.name: (self._n_changes(old, artifact, leaves), old) for old in candidates}
         near = [pair for pair in sizes.values() if pair[0] <= MOST_CHANGES]
         if not near:
@@ -102,16 +109,15 @@ class Reasons:
             return ["new"]
         return self._changes(old, artifact, leaves) or [self._follows(old, artifact)]
 
-    def _n_changes(self, old: Old, artifact: Artifact, leaves: dict[str, Any]) -> float:
-        """Return in how much an older artifact differs; infinite for another thing.
+    @staticmethod
+    def _n_changes(old: Old, artifact: Artifact, leaves: dict[str, Any]) -> float:
+        """Return in how much an older artifact differs.
 
         Another code counts half: the same thing made by older code is nearer than another thing.
         """
         names = _different(old.leaves, leaves)
-        if not names.isdisjoint(OWN):
-            return math.inf
         files = _different(old.meta["source"], artifact.source)
-        return len(names) + len(files) + 0.5 * self._has_other_code(old)
+        return len(names) + len(files) + 0.5 * old.other_code
 
     def _n_from_standing(self, artifact: Artifact, leaves: dict[str, Any]) -> float:
         """Return in how much the nearest differs that is asked for and stands; maybe infinite."""
@@ -130,10 +136,7 @@ class Reasons:
         ]
         files = sorted(_different(old.meta["source"], artifact.source))
         changes += [f"data {file}" for file in files]
-        return changes + [f"code of stage {self._stage}"] * self._has_other_code(old)
-
-    def _has_other_code(self, old: Old) -> bool:
-        return bool(self._to_do.plan.code(self._stage, old.meta["spec"]) != old.meta["code"])
+        return changes + [f"code of stage {self._stage}"] * old.other_code
 
     def _leaves(self, spec: dict[str, Any]) -> dict[str, Any]:
         """Return each plain value of a spec by its place; what the inputs tell too is left out."""
@@ -175,7 +178,11 @@ class Reasons:
 
 def _thing(artifact: Artifact) -> tuple[Any, ...]:
     """Return what two artifacts must share to be versions of one thing."""
-    return (artifact.model or artifact.label, *(artifact.spec.get(name) for name in OWN))
+    return (artifact.model or artifact.label, *_own(artifact.spec))
+
+
+def _own(leaves: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(leaves.get(name) for name in OWN)
 
 
 def _given(artifact: Artifact, role: str) -> list[Artifact]:
@@ -191,7 +198,8 @@ def _comparable(old: Old, artifact: Artifact) -> bool:
 
 def _order(n_changes: float, old: Old, *, label: str) -> tuple[Any, ...]:
     """Return what sorts the nearest first; of equally near ones what is not parked, by label."""
-    return n_changes, old.parked, old.name.rpartition("-")[0] != label, old.name
+    other_label = old.name.rpartition("-")[0] != label
+    return math.floor(n_changes), old.parked, other_label, n_changes, old.name
 
 
 def _different(one: dict[str, Any], other: dict[str, Any]) -> set[str]:
