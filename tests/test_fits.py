@@ -7,13 +7,15 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from synthetic_tables import FORGET, RATE, forgetting, target_rate, write_tables
 
 from palimpsest.core.answers.forecast import compared
-from palimpsest.core.laws.study.entry import pooled_noise
-from palimpsest.core.plain_runs import bare_runs, mixed_runs
+from palimpsest.core.laws.study import fronts
+from palimpsest.core.laws.study.entry import Options, pooled_noise
+from palimpsest.core.plain_runs import SETTING, bare_runs, mixed_runs
 from palimpsest.stages import fits
 
 QUICK = ["power", "replay-share", "replay-exponential", "replay-size", "replay-line"]
@@ -244,6 +246,33 @@ def test_runs_of_another_length_are_studies_of_their_own() -> None:
     rows = [way | {"run": f"r{k}", "seed": k} for k in range(3)]
     rows += [way | {"run": "a half", "seed": 0, "n_steps": 4}]
     assert list(mixed_runs(pd.DataFrame(rows)).run) == ["r0", "r1", "r2"]
+
+
+def test_a_policy_that_was_repeated_enough_lends_no_other_its_spread() -> None:
+    """Seeds of `calm` lie .001 apart, of `wild` 1; `once`, one run, takes the spread of all."""
+    way = WAY | {"n_params": 1000, "n_new_tokens": 100}
+    rows = [
+        way
+        | {"run": f"{label}{ratio}{seed}", "policy_label": label, "seed": seed}
+        | {"replay_fraction": ratio, "learning_nats": 1 + apart * seed, "loss": -apart * seed}
+        for label, apart, seeds in (("calm", 0.001, 3), ("wild", 1.0, 3), ("once", 1.0, 1))
+        for ratio in (0.0, 0.5)
+        for seed in range(seeds)
+    ]
+    runs = pd.DataFrame(rows).assign(loss_error=np.nan)
+    cells = runs.groupby(["n_params", *SETTING], as_index=False)
+    settings = cells.agg(
+        learning_nats=("learning_nats", "mean"),
+        loss=("loss", "mean"),
+        loss_error=("loss_error", "mean"),
+        n_seeds=("seed", "nunique"),
+    )
+    options = Options(laws=(), n_draws=400, seed=0, tolerance_nats=0.05)
+    draws = fronts.drawn(settings, runs, options)
+    assert draws is not None
+    spread = dict(zip(settings.policy_label, np.std(draws[0], axis=0), strict=True))
+    assert spread["calm"] < 0.003 and spread["wild"] > 0.4
+    assert 0.4 < spread["once"] < 1.5  # of all: 0.7, from one run
 
 
 def test_bare_runs_are_those_of_the_way_that_all_fits_take() -> None:

@@ -15,6 +15,7 @@ from palimpsest.core.plain_runs import SETTING, mixed_runs
 from palimpsest.core.seeds import over_seeds
 
 Rows = list[dict[str, Any]]
+FEWEST_FREE = 4  # degrees of freedom from which on a policy's own spread is taken
 FEWEST_CHECKPOINTS = 3  # beyond θ₀: between θ₀ and an end alone there is only a straight guess
 KEPT = ["run", "model", "checkpoint_step", "learning_nats", "forgetting_nats"]
 
@@ -118,26 +119,39 @@ def drawn(
     """Draw both coordinates (R, m) as other seeds would have given them; None without replicates.
 
     Learning and forgetting of one run belong together: their common spread over seeds is drawn,
-    as uncertain as its degrees of freedom leave it. A collapse takes its error over items.
+    as uncertain as its degrees of freedom leave it. It is the policy's own where that was repeated
+    enough, since seeds of a rate beyond the edge lie apart by far more, else that of all policies.
+    A collapse takes its error over items.
     """
-    axes = ["learning_nats", "loss"]
-    away = runs[axes] - runs.groupby(SETTING)[axes].transform("mean")
-    n_free = len(runs) - runs.groupby(SETTING).ngroups
-    if n_free < 1 or not float((away.learning_nats**2).sum()) > 0:
+    of_all = spread_over_seeds(runs)
+    if of_all is None:
         return None
     random = np.random.default_rng(options.seed)
-    values, vectors = np.linalg.eigh(away.to_numpy().T @ away.to_numpy() / n_free)
-    root = vectors * np.sqrt(np.clip(values, 0, None))
-    shape = (options.n_draws, len(settings), 2)
-    size = np.sqrt(n_free / random.chisquare(n_free, options.n_draws))[:, None, None]
-    kicks = size * (random.standard_normal(shape) @ root.T)
+    kicks = np.empty((options.n_draws, len(settings), 2))
+    for policy, places in settings.groupby("policy_label").indices.items():
+        own = spread_over_seeds(runs[runs.policy_label == policy])
+        root, n_free = own if own and own[1] >= FEWEST_FREE else of_all
+        size = np.sqrt(n_free / random.chisquare(n_free, options.n_draws))[:, None, None]
+        kicks[:, places] = size * (
+            random.standard_normal((options.n_draws, len(places), 2)) @ root.T
+        )
     kicks /= np.sqrt(settings.n_seeds.to_numpy())[:, None]
     of_items = settings.loss_error.to_numpy()
     if np.isfinite(of_items).any():
-        kicks[..., 1] = of_items * random.standard_normal(shape[:2])
-    return settings.learning_nats.to_numpy() + kicks[..., 0], settings.loss.to_numpy() + kicks[
-        ..., 1
-    ]
+        kicks[..., 1] = of_items * random.standard_normal(kicks.shape[:2])
+    learning, loss = (settings[axis].to_numpy() for axis in ("learning_nats", "loss"))
+    return learning + kicks[..., 0], loss + kicks[..., 1]
+
+
+def spread_over_seeds(runs: pd.DataFrame) -> tuple[Array, int] | None:
+    """Return a root (2, 2) of the seeds' covariance of learning and loss, and its freedom."""
+    axes = ["learning_nats", "loss"]
+    away = (runs[axes] - runs.groupby(SETTING)[axes].transform("mean")).to_numpy()
+    n_free = len(runs) - runs.groupby(SETTING).ngroups
+    if n_free < 1 or not float((away[:, 0] ** 2).sum()) > 0:
+        return None
+    values, vectors = np.linalg.eigh(away.T @ away / n_free)
+    return vectors * np.sqrt(np.clip(values, 0, None)), n_free
 
 
 def checkpoint_front(curves: pd.DataFrame) -> Rows:
