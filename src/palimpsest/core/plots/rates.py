@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from palimpsest.core.answers.fitted import misfit
 from palimpsest.core.answers.frames import Frames, each
 from palimpsest.core.answers.numbers import count, rate
-from palimpsest.core.answers.rates import RATE_FITS, not_reached, probe_medians
+from palimpsest.core.answers.rates import RATE_FITS, probe_medians
 from palimpsest.core.plots import theme
 from palimpsest.core.plots.drawing import Drawing, Missing, Panel
 
@@ -37,8 +37,7 @@ def rates(frames: Frames) -> Drawing | Missing:
             "Largest one-step decrease of the loss against model size.",
         ),
     )
-    caption = CAPTION + not_reached(frames.rates)
-    return Drawing(NAME, TITLE, caption, panels, medians)
+    return Drawing(NAME, TITLE, CAPTION, panels, medians)
 
 
 def _paint_rates(ax: Axes, *, frames: Frames, medians: pd.DataFrame) -> None:
