@@ -288,11 +288,13 @@ def test_half_lives_are_of_the_settings_that_the_curves_are_of() -> None:
     """Two settings compared, at 10 and 20 steps; each of the others differs in one thing."""
     planted = one_clock(0.01, 0.0)
     way = {"clock": "steps", "replay_fraction": 0.0, "stream": "chunks", "order": "time"}
-    way |= {"repeats": 1, "epochs": 1, "n_phases": 1, "policy_label": "fixed 0.001"}
+    way |= {"repeats": 1, "epochs": 1, "n_phases": 1}
+    way |= {"model": "small", "policy_label": "fixed 0.001"}
     others: list[dict] = [{"repeats": 4}, {"order": "shuffled"}, {"stream": "rolling"}]
     others += [{"epochs": 2}, {"n_phases": 2}, {"policy_label": "fixed 0.001, ewc 1"}]
     others += [{"replay_fraction": 0.5}, {"clock": "update_norm"}]
-    half_lives = [way | {"value": value} for value in (10.0, 20.0, None)]
+    half_lives = [way | {"value": 10.0}, way | {"model": "large", "value": 20.0}]
+    half_lives += [way | {"policy_label": "fixed 0.002", "value": None}]
     half_lives += [way | other | {"value": 900.0} for other in others]
     fits = planted.fits | {"half_lives": half_lives}
     rows = {row[0]: row[4] for row in clocks.one_curve(replace(planted, fits=fits)).rows}

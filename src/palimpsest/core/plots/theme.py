@@ -6,6 +6,7 @@ it for a CSS variable (svg.py), so that the same drawing is right on both backgr
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -203,6 +204,7 @@ def _handle_and_columns(labels: list[str], columns: int) -> tuple[float, int]:
     return handle, max(min(columns, fits[handle]), 1)
 
 
+@lru_cache(maxsize=4096)
 def text_points(text: str) -> float:
     """Return how wide a legend's text is, in points."""
     width, _, _ = text_to_path.get_text_width_height_descent(text, LEGEND_FONT, ismath=False)
