@@ -23,6 +23,7 @@ from palimpsest.core.measures import (
     shift_map,
     signed_forgetting,
     visits_table,
+    with_decreases,
 )
 
 MATRIX = [[6.0, 7.0, 8.0], [4.0, 6.5, 7.5], [4.5, 4.0, 7.0], [5.5, 4.25, 3.0]]
@@ -186,3 +187,23 @@ def test_what_training_does_to_the_pieces_beside() -> None:
     assert table.loc[True].change_nats.tolist() == [-0.5, 0, 0.5]
     assert table.loc[True].excess_nats.tolist() == [-0.5, 0, 0.5]
     assert (table.n_pairs == 1).all()
+
+
+def test_a_decrease_that_no_policy_measured_comes_from_the_losses_around_the_step() -> None:
+    """Two repeats on piece 0, 8 → 6 → 3; step 3 on piece 1 and more; step 4 was measured."""
+    recall = rows(
+        [
+            (0, 0, 8.0, "before_first"),
+            (1, 0, 6.0, "after_repeat"),
+            (2, 0, 3.0, "after_last"),
+            (2, 1, 4.0, "before_first"),
+            (3, 1, 2.0, "after_last"),
+            (3, 2, 5.0, "before_first"),
+            (4, 2, 4.0, "after_last"),
+            (4, 0, 3.5, "checkpoint"),
+        ]
+    ).assign(n_tokens=10)
+    log = {"step": [1, 2, 3, 4], "n_new_tokens": [10, 20, 35, 45]}
+    table = pd.DataFrame(log).assign(run="a", decrease_achieved=[np.nan, np.nan, np.nan, 0.125])
+    found = with_decreases(table, recall).decrease_achieved
+    assert found.tolist() == pytest.approx([0.25, 0.5, np.nan, 0.125], nan_ok=True)

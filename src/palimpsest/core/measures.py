@@ -16,6 +16,25 @@ from palimpsest.core.clocks import LAGS
 KEYS = ["run", "piece"]
 
 
+def with_decreases(steps: pd.DataFrame, recall: pd.DataFrame) -> pd.DataFrame:
+    """Fill in the one-step decreases that the policy did not measure but the recall did.
+
+    Where a step's new data are one piece, whose loss was taken just before and just after it by
+    the same code, the share by which that fell is what a search would have measured.
+    """
+    live = recall[recall.measured != "checkpoint"]
+    before = live[live.measured != "after_last"].assign(step=lambda rows: rows.checkpoint_step + 1)
+    after = live[live.measured != "before_first"].assign(step=live.checkpoint_step)
+    both = before.merge(after, on=[*KEYS, "step", "n_tokens"], suffixes=("_before", "_after"))
+    losses = both.loss_nats_before.astype(float), both.loss_nats_after.astype(float)
+    seen = both.assign(decrease=1 - losses[1] / losses[0]).astype({"run": steps.run.dtype})
+    n_new = steps.groupby("run", observed=True).n_new_tokens.diff().fillna(steps.n_new_tokens)
+    rows = steps[["run", "step"]].assign(n_tokens=n_new.astype(int))
+    found = rows.merge(seen.drop_duplicates(["run", "step", "n_tokens"]), how="left")
+    filled = steps.decrease_achieved.fillna(pd.Series(found.decrease.to_numpy(), steps.index))
+    return steps.assign(decrease_achieved=filled)
+
+
 def signed_forgetting(recall: pd.DataFrame, pieces: pd.DataFrame) -> pd.DataFrame:
     """Compare each piece's loss at the end with just before t₁ and just after t₂.
 

@@ -59,7 +59,8 @@ def _stacked(entries: list[Spec], inputs: Inputs) -> Frames:
 
 
 def _of_runs(entries: list[Spec], raw: Frames) -> Frames:
-    recall, steps = raw["recall.parquet"], raw["steps.parquet"]
+    recall = raw["recall.parquet"]
+    raw["steps.parquet"] = steps = measures.with_decreases(raw["steps.parquet"], recall)
     trained = raw["pieces.parquet"][raw["pieces.parquet"].first_step > 0]
     pieces = measures.signed_forgetting(recall, trained)
     lag = measures.lag_curves(recall, pieces, clock_readings(steps))
