@@ -1,16 +1,12 @@
 """The example of docs/guide/add-a-policy.md: one file, and nothing that exists changes."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import yaml
+from guide_examples import added, examples, in_process, keys
 
-GUIDE = Path(__file__).parent.parent / "docs" / "guide" / "add-a-policy.md"
-EXAMPLE = GUIDE.read_text("utf-8").split("```python\n")[1].split("```")[0]
+(EXAMPLE,) = examples("add-a-policy.md")
 SETTING = {"kind": "stairs", "learning_rate": 8e-3, "steps": 3}
 TRAIN = """
 import json, sys
@@ -25,31 +21,6 @@ out = build_train(train_spec(policy=setting), inputs, here / "out", before=base,
 rates = pd.read_parquet(out / "log.parquet").learning_rate.tolist()
 print(json.dumps({"label": stairs.label(stairs.Params(**setting)), "rates": rates}))
 """
-KEYS = """
-import json, sys
-from pathlib import Path
-from palimpsest.plan import load
-stages = load(Path(sys.argv[1])).by_stage
-print(json.dumps({stage: sorted(members) for stage, members in stages.items()}))
-"""
-
-
-def in_process(project, code, *arguments):
-    """Run code in a process of its own, by the project's own `src`; return what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        cwd=project,
-        env=os.environ | {"PYTHONPATH": f"{project / 'src'}:{Path(__file__).parent}"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def keys(project, params="params.yaml"):
-    return json.loads(in_process(project, KEYS, params))
 
 
 def test_it_is_one_file_of_about_twenty_lines():
@@ -66,8 +37,7 @@ def test_no_existing_key_changes_and_a_study_can_name_it(source):
     content["experiments"]["stairs"] = {"model": "neox-6k", "policy": SETTING}
     (project / "more.yaml").write_text(yaml.safe_dump(content), "utf-8")
     after = keys(project, "more.yaml")
-    added = {stage: set(after[stage]) - set(before[stage]) for stage in after}
-    assert {stage: len(new) for stage, new in added.items() if new} == {
+    assert added(before, after) == {
         **dict.fromkeys(("train", "recall", "evals"), 1),
         **dict.fromkeys(("tables", "fits", "report"), 1),
     }
