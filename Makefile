@@ -52,7 +52,7 @@ bench: $(READY)  ## measure what the documentation claims
 docs:  ## build the guide into site/, links checked
 	@test -x .venv-docs/bin/mkdocs || $(PYTHON) -m venv .venv-docs
 	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.lock
-	.venv-docs/bin/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build
 
 clean:  ## remove caches of tools; artifacts stay
 	rm -rf .pytest_cache .mypy_cache .ruff_cache
