@@ -2,14 +2,19 @@
 
 import json
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import datasets
+import httpx2
 import huggingface_hub.constants
 import pandas as pd
 import pytest
 from hub_folder import COMMIT, publish
+from huggingface_hub.errors import GatedRepoError
 
+from palimpsest.core import hub
 from palimpsest.faults import Fault
 from palimpsest.stages import corpora
 
@@ -251,3 +256,47 @@ def test_a_split_that_is_not_there_is_named(tmp_path: Path, cache: Path) -> None
     spec = {"kind": "documents", "dataset": PILE | {"split": "tset"}, "held_out_documents": 1}
     with pytest.raises(Fault, match=r"cannot read it \(split 'tset'\)"):
         built(tmp_path / "out", **spec)
+
+
+def gated() -> Exception:
+    """What `datasets` makes of a gated repository."""
+    request = httpx2.Request("GET", "https://huggingface.co")
+    error = datasets.exceptions.DatasetNotFoundError("Dataset 'owner/pile' is gated")
+    error.__cause__ = GatedRepoError("no", response=httpx2.Response(403, request=request))
+    return error
+
+
+UNREACHED = "the hub cannot be reached; on a machine with network run this stage with HF_HUB_OFFL"
+STREAMING = {
+    "gated": (gated(), "gated; accept its terms at https://huggingface.co/datasets/owner/pile and"),
+    "connection": (ConnectionError("Server Disconnected"), UNREACHED),
+    "transport": (httpx2.ReadTimeout("slow"), UNREACHED),
+}
+
+
+@pytest.mark.parametrize("moment", ["loading", "row 2"])
+@pytest.mark.parametrize("case", STREAMING)
+def test_what_fails_while_rows_stream_is_the_hub_s_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, moment: str, case: str
+) -> None:
+    """Online, with a hub and a `datasets` that answer as they do when refused or cut off."""
+    error, line = STREAMING[case]
+
+    def rows() -> Iterator[dict]:
+        yield from pile(1)
+        raise error
+
+    def load(*_: object, **asked: object) -> Iterator[dict]:
+        assert asked["streaming"] and asked["revision"] == COMMIT
+        if moment == "loading":
+            raise error
+        return rows()
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(hub.HfApi, "repo_info", lambda *_, **__: SimpleNamespace(sha=COMMIT))
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    spec = {"kind": "documents", "dataset": PILE, "held_out_documents": 1, "max_documents": 4}
+    with pytest.raises(Fault) as told:
+        built(tmp_path / "out", **spec)
+    assert str(told.value).startswith(f"owner/pile@{COMMIT}: ")
+    assert line in str(told.value) and "\n" not in str(told.value)

@@ -27,6 +27,8 @@ from huggingface_hub.errors import (
 
 from palimpsest.faults import Fault
 
+UNREACHED = (LocalEntryNotFoundError, ConnectionError, TransportError)
+REFUSALS = (HfHubHTTPError, *UNREACHED)
 CONFIGS = ("config.json", "generation_config.json")
 SAFETENSORS = ("model*.safetensors", "model.safetensors.index.json")
 PICKLES = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
@@ -115,6 +117,17 @@ def offline() -> bool:
     return bool(constants.HF_HUB_OFFLINE)
 
 
+def refusal(error: BaseException) -> Exception | None:
+    """Return the hub's own, or the network's, error behind another; None where there is none.
+
+    `datasets` wraps them: a gated repository comes as one that is not found.
+    """
+    behind: BaseException | None = error
+    while behind is not None and not isinstance(behind, REFUSALS):
+        behind = behind.__cause__
+    return behind
+
+
 @contextlib.contextmanager
 def faults(
     repo: str, revision: str, *, kind: str, patterns: tuple[str, ...] = ()
@@ -134,7 +147,7 @@ def faults(
         raise Fault(
             f"{what}: no such {kind} at {page}, or a private one; check the name, or set HF_TOKEN"
         ) from None
-    except (LocalEntryNotFoundError, ConnectionError, TransportError):
+    except UNREACHED:
         raise Fault(_missing(repo, revision, kind=kind, patterns=patterns)) from None
     except HfHubHTTPError as error:
         raise Fault(f"{what}: the hub refuses: {' '.join(str(error).split())[:200]}") from None

@@ -82,7 +82,10 @@ def _of_episodes(files: list[Path]) -> Placed:
 def _of_datasets(
     path: str, *, config: str | None, split: str, revision: str | None = None
 ) -> Placed:
-    """Yield the rows of what `datasets` loads: a folder or, with a commit, a hub repository."""
+    """Yield the rows of what `datasets` loads: a folder or, with a commit, a hub repository.
+
+    What the hub refuses, or the network, is raised as it is.
+    """
     import datasets
 
     try:
@@ -95,6 +98,9 @@ def _of_datasets(
             )
         yield from ((f"{path}:{number}", row) for number, row in enumerate(rows, start=1))
     except (ValueError, KeyError, OSError, ImportError, datasets.exceptions.DatasetsError) as error:
+        refused = hub.refusal(error) if revision is not None else None
+        if refused is not None:
+            raise refused from None
         said = " ".join(str(error).split())[:300]
         raise Fault(f"{path}: `datasets` cannot read it (split {split!r}): {said}") from None
 
@@ -108,7 +114,12 @@ def of_hub(dataset: dict[str, Any]) -> tuple[Placed, str]:
         folder = hub.fetch(repo, revision, kind="dataset", patterns=(files or "*",))
         return of_path(folder, config=config, split=split), folder.name
     commit = hub.commit_of(repo, revision, kind="dataset")
-    return _of_datasets(repo, config=config, split=split, revision=commit), commit
+    return _streamed(repo, commit, config=config, split=split), commit
+
+
+def _streamed(repo: str, commit: str, *, config: str | None, split: str) -> Placed:
+    with hub.faults(repo, commit, kind="dataset"):
+        yield from _of_datasets(repo, config=config, split=split, revision=commit)
 
 
 def _of_parquet(path: Path) -> Placed:
