@@ -25,7 +25,7 @@ SEEDS = (0, 1, 2)
 APART = (-1.0, 0.2, 0.8)  # of the seeds, in units of `spread`
 TIGHT, LOOSE = 0.002, 0.5
 KEYS = ("model", "n_params", "seed", "policy_label", "replay_fraction", "stream", "order")
-KEYS += ("repeats", "epochs", "n_phases", "n_steps")
+KEYS += ("repeats", "epochs", "n_phases", "n_steps", "base_step")
 
 
 def study(runs: list[dict[str, Any]], **tables: Any) -> Frames:

@@ -21,7 +21,7 @@ from palimpsest.stages import fits
 QUICK = ["power", "replay-share", "replay-exponential", "replay-size", "replay-line"]
 QUICK += ["decrease-lr", "forgetting-line"]
 WAY = {"model": "m", "policy_label": "p", "stream": "chunks", "order": "time"}
-WAY |= {"repeats": 1, "epochs": 1, "n_phases": 1, "n_steps": 8}
+WAY |= {"repeats": 1, "epochs": 1, "n_phases": 1, "n_steps": 8, "base_step": "final"}
 
 
 @pytest.fixture(autouse=True)
@@ -273,6 +273,13 @@ def test_a_policy_that_was_repeated_enough_lends_no_other_its_spread() -> None:
     spread = dict(zip(settings.policy_label, np.std(draws[0], axis=0), strict=True))
     assert spread["calm"] < 0.003 and spread["wild"] > 0.4
     assert 0.4 < spread["once"] < 1.5  # of all: 0.7, from one run
+
+
+def test_runs_from_an_earlier_checkpoint_of_the_base_are_studies_of_their_own() -> None:
+    rows = [WAY | {"run": f"r{k}", "seed": k, "replay_fraction": 0.0} for k in range(2)]
+    early = {"base_step": "125", "policy_label": "p, base step 125"}
+    rows += [rows[0] | early | {"run": "early"}]
+    assert list(mixed_runs(pd.DataFrame(rows)).run) == ["r0", "r1"]
 
 
 def test_bare_runs_are_those_of_the_way_that_all_fits_take() -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
 from palimpsest.core.bootstrap import block_counts, interval, moving_blocks, resampled_spearman
 from palimpsest.core.memory import fifths, memory, order_memory_over_seeds, spearman
+from palimpsest.core.tables.memory import memory_table
 
 
 def test_three_pieces_by_hand() -> None:
@@ -92,3 +94,14 @@ def test_an_interval_of_mostly_undefined_samples_is_none() -> None:
     assert np.isnan(interval(np.array([1.0] * 8 + [np.nan] * 2), confidence=0.95)[0])
     low, high = interval(np.arange(101.0), confidence=0.9)
     assert (low, high) == pytest.approx((5, 95))
+
+
+def test_recovery_is_the_share_of_all_that_was_lost() -> None:
+    """Piece 0 loses 1 nat and regains .2 before it comes round; piece 1 loses .01, regains .5."""
+    pieces = pd.DataFrame({"run": "a", "piece": [0, 1], "position_rank": [0.0, 1.0]})
+    pieces = pieces.assign(F_before=0.0, F_after=0.0, loss_end_nats=4.0)
+    visits = pd.DataFrame({"run": "a", "piece": [0, 1], "loss_after_nats": [4.0, 4.0]})
+    visits = visits.assign(peak_nats=[5.0, 4.01], anticipation_nats=[0.2, 0.5], F_between=[0.8, 0])
+    table = memory_table(pieces, visits=visits, controls={}, settings={"a": "a"})
+    assert table.recovery.tolist() == pytest.approx([0.7 / 1.01])
+    assert table.n_returns.tolist() == [2]

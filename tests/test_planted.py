@@ -31,7 +31,7 @@ from palimpsest.core.laws.study.replay import main_sweep, other_sweeps, per_size
 from palimpsest.core.laws.summary import plain
 
 WAY = {"stream": "chunks", "order": "time", "repeats": 1, "epochs": 1}
-WAY |= {"n_phases": 1, "n_steps": 64}
+WAY |= {"n_phases": 1, "n_steps": 64, "base_step": "final"}
 
 OPTIONS = Options(
     laws=("replay-exponential", "replay-line", "decrease-lr", "joint"),

@@ -11,15 +11,18 @@ SETTING = ["model", "policy_label", "replay_fraction", *WAY]
 def plain_runs(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of runs that differ only in size, policy, replay and seed.
 
-    rows: of runs, or of their checkpoints. One phase in time order, in the usual way and at the
-    usual length: other orders, streams, repeats and epochs are studies of their own.
+    rows: of runs, or of their checkpoints. One phase in time order, in the usual way, from the
+    usual checkpoint of the base and at the usual length: other orders, streams, repeats, epochs
+    and bases are studies of their own.
     """
     timed = rows[(rows.n_phases == 1) & (rows.order == "time")]
     if timed.empty:
         return timed
     way = _usual_way(timed)
     alike = timed[(timed[WAY] == way).all(axis=1)]
-    return one_per_seed(alike[alike.n_steps == alike.model.map(_usual_length(alike))])
+    for name in ("base_step", "n_steps"):
+        alike = alike[alike[name] == alike.model.map(_usual(alike, name))]
+    return one_per_seed(alike)
 
 
 def mixed_runs(rows: pd.DataFrame) -> pd.DataFrame:
@@ -76,7 +79,6 @@ def _usual_way(rows: pd.DataFrame) -> pd.Series:
     return ways.sort_values(order).iloc[0][WAY]
 
 
-def _usual_length(rows: pd.DataFrame) -> pd.Series:
-    """Return each model's most frequent number of updates, of equally frequent ones the largest."""
-    runs = rows.drop_duplicates("run")
-    return runs.groupby("model").n_steps.agg(lambda n_steps: n_steps.mode().max())
+def _usual(rows: pd.DataFrame, name: str) -> pd.Series:
+    """Return each model's most frequent value over its runs, of equally frequent ones the last."""
+    return rows.drop_duplicates("run").groupby("model")[name].agg(lambda x: x.mode().max())

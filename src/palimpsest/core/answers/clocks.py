@@ -12,7 +12,7 @@ from palimpsest.core.answers.drift import CELL
 from palimpsest.core.answers.frames import Frames, each
 from palimpsest.core.answers.numbers import count, nats, percent
 from palimpsest.core.clocks import LAGS
-from palimpsest.core.plain_runs import SETTING, bare_runs
+from palimpsest.core.plain_runs import SETTING, bare_runs, mixed_runs
 from palimpsest.core.seeds import ENOUGH_SEEDS, over_seeds
 
 ONE_CURVE = Question(
@@ -30,10 +30,10 @@ ONE_CURVE = Question(
     "the others have none and leave a clock open. A clock fits "
     f"when every setting's lies above 90 %, and does not when one lies below {SHARED}. Yes when "
     "one clock fits, no when none of those that were read does. Damage without learning: "
-    "forgetting of settings whose upper bound of learning is below 0.01 nats. Beside it, for the "
-    "original text: whether the runs lie on one line over the clock, what it misses on sizes and "
-    "rates it has not seen (as a share of the effect), and whether that is worse than on the best "
-    "clock; and what the joint law and its ablations miss on unseen data.",
+    "forgetting of settings of one pass whose upper bound of learning is below 0.01 nats. Beside "
+    "it, for the original text: whether the runs lie on one line over the clock, what it misses on "
+    "sizes and rates it has not seen (as a share of the effect), and whether that is worse than on "
+    "the best clock; and what the joint law and its ablations miss on unseen data.",
     lines="""\
 clocks:
   model: {sizes}
@@ -183,7 +183,7 @@ def mean_line(curves: pd.DataFrame, clock: str) -> tuple[np.ndarray, np.ndarray]
 
 def _idle_words(frames: Frames) -> str:
     """Return what settings that learned nothing forgot."""
-    mixed = frames.runs[frames.runs.replay_fraction < 1]
+    mixed = mixed_runs(frames.runs)
     learned = over_seeds(mixed, "learning_nats", by=CELL)
     idle = learned[learned.high < IDLE_NATS][CELL]
     if idle.empty:

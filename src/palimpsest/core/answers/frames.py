@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from palimpsest.core.answers.settings import SETTING
 from palimpsest.core.plain_runs import main_policy, plain_runs
 
 CSV_TABLES = ("runs", "experiments", "memory", "rates", "evals", "bases", "shifts", "neighbours")
@@ -76,11 +77,12 @@ class Frames:
     def memory_runs(self) -> pd.DataFrame:
         """Return the memory table's runs in time order that have a shuffled control.
 
-        Their runs' columns stand beside. Other orders have no place in the story to compare.
+        One of each setting and seed: others are the same training, measured otherwise. Their runs'
+        columns stand beside. Other orders have no place in the story to compare.
         """
         controlled = self.memory[self.memory.control_run.fillna("") != ""]
         rows = controlled.merge(self.runs, on="run", how="inner")
-        rows = rows[rows.order == "time"]
+        rows = rows[rows.order == "time"].drop_duplicates([*SETTING, "seed"])
         return rows.sort_values(["n_params", "learning_rate", "run"], ignore_index=True)
 
 

@@ -58,10 +58,21 @@ def memory_table(
 
 
 def _coming_back(visits: pd.DataFrame) -> pd.DataFrame:
-    """Return each run's means over the visits that another one follows."""
-    again = visits.dropna(subset=["F_between"]).groupby("run", observed=True)
-    means = again[["F_between", "anticipation_nats", "recovery"]].mean()
-    return means.assign(n_returns=again.size()).reset_index().astype({"run": str})
+    """Return each run's means over the visits that another one follows.
+
+    recovery is the share of all that had been lost in between, not the mean of the pieces' shares,
+    which a piece that lost next to nothing would rule.
+    """
+    again = visits.dropna(subset=["F_between"])
+    lost = (again.peak_nats - again.loss_after_nats).clip(lower=0)
+    regained = again.anticipation_nats.where(lost > 0)
+    of_run = again.assign(lost=lost, regained=regained).groupby("run", observed=True)
+    sums = of_run[["lost", "regained"]].sum()
+    means = of_run[["F_between", "anticipation_nats"]].mean()
+    recovery = (sums.regained / sums.lost).where(sums.lost > 0)
+    return (
+        means.assign(recovery=recovery, n_returns=of_run.size()).reset_index().astype({"run": str})
+    )
 
 
 def _over_seeds(

@@ -40,7 +40,7 @@ def run_curves(runs: pd.DataFrame, held_out: pd.DataFrame, steps: pd.DataFrame) 
     )
     losses["learning_nats"] = new - losses.loss_new_nats
     losses["forgetting_nats"] = losses.loss_original_nats - original
-    keys = ["run", "n_params", "seed", "n_steps", *SETTING]
+    keys = ["run", "n_params", "seed", "base_step", "n_steps", *SETTING]
     read = course_readings(steps).rename(columns={"step": "checkpoint_step"})
     curves = losses.merge(runs[keys], on="run").merge(
         read, on=["run", "checkpoint_step"], how="left"
