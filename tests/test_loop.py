@@ -94,14 +94,29 @@ def nats_of(model: PreTrainedModel, one: Row) -> torch.Tensor:
     return cross_entropy(logits, tokens[1:], reduction="none")
 
 
-def test_accumulation_over_micro_batches_gives_the_same_losses() -> None:
-    """43 tokens at once, two micro-batches of the new rows, one row each time."""
+def four_rows(step: int) -> Batch:
+    """Four new rows, one of them shorter, and none replayed: all fit into one micro-batch."""
+    start = 80 * step
+    return Batch(new=(*(row(start + k, 16) for k in (0, 16, 32)), row(start + 48, 11)), replay=())
+
+
+@pytest.mark.parametrize(
+    ("batches", "n_micro_batches"),
+    [(four_rows, {1000: 1, 32: 2, 16: 4}), (batch, {1000: 2, 16: 3})],
+    ids=["new", "new and replayed"],
+)
+def test_accumulation_over_micro_batches_gives_the_same_losses(
+    batches: Callable[[int], Batch], n_micro_batches: dict[int, int]
+) -> None:
+    """Of 59 new tokens at once, in two and in four parts; replayed ones have their own parts."""
     losses = []
-    for max_tokens in (1000, 16, 1):
-        _, progress = run(n_steps=12, max_tokens=max_tokens)
+    for max_tokens, expected in n_micro_batches.items():
+        trainee, progress = run(n_steps=12, max_tokens=max_tokens, batches=batches)
+        parts = [*trainee.pack(batches(0).new), *trainee.pack(batches(0).replay)]
+        assert len(parts) == expected
         losses.append([entry["loss_new_nats"] for entry in progress.log])
-    assert losses[1] == pytest.approx(losses[0], abs=1e-6)
-    assert losses[2] == pytest.approx(losses[0], abs=1e-6)
+    for accumulated in losses[1:]:
+        assert accumulated == pytest.approx(losses[0], rel=0, abs=1e-6)
 
 
 def test_the_log_counts_tokens_rates_and_drift() -> None:
