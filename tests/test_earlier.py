@@ -156,9 +156,14 @@ def test_bases_are_compared_too() -> None:
     assert row["here"].endswith(f", {name}") and row["reads"] == "not told apart"
 
 
-def test_the_earlier_study_matches_the_rows_of_its_names() -> None:
-    found = runs(P.load(ROOT / "studies" / "earlier.yaml"))
+def test_the_earlier_study_matches_the_rows_of_its_names(tmp_path: Path) -> None:
+    """Once somebody writes down what became of windows beyond the context."""
+    said = (ROOT / "studies" / "earlier.yaml").read_text(encoding="utf-8")
+    filled = tmp_path / "filled.yaml"
+    filled.write_text(said.replace("beyond_context: unknown", "beyond_context: extrapolate"))
+    found = runs(P.load(filled))
     windows = [one for one in found if one.experiment in ("rw_1", "rw_2", "rw_3")]
+    assert len(windows) == 3
     settings = settings_table([entry(one) for one in windows])
     planted = [rolling(**row) for row in settings.to_dict("records")]
     rows = compared(planted, [measured(one["run"], 0.3) for one in planted])

@@ -17,8 +17,10 @@ RECORDED = ROOT.parent / "shared" / "reference" / "earlier_results.csv"
 
 def test_plan_names_the_earlier_runs_that_it_leaves_out(project):
     totals = estimate(EARLIER)
-    assert totals["stages"]["train"]["artifacts"] == 6 + 2 * (8 * 2 + 1 + 1)
-    assert totals["unknown"]["pile-only"] == ["model", "policy.learning_rate"]
+    assert totals["stages"]["train"]["artifacts"] == 2 * (8 * 2 + 1 + 1)
+    assert totals["unknown"]["rw_1"] == ["stream.beyond_context"]
+    pile_only = ["model", "stream.n_new_tokens", "stream.batch_tokens", "policy.learning_rate"]
+    assert totals["unknown"]["pile-only"] == pile_only
 
 
 def test_all_questions_take_at_most_three_hours_on_two_cores(project):
@@ -42,7 +44,7 @@ def test_the_earlier_runs_are_there_by_name():
         params.experiments
     )
     assert planned == set(params.experiments) - set(unknown(params))
-    assert {f"rw_{n}" for n in range(1, 7)} <= planned
+    assert planned == {"dnd", "dnd-5e-6", "dnd-batch-2"}
     dnd = [run for run in runs(params) if run.experiment == "dnd" and run.model == "pythia-70m"]
     rates = sorted(run.trainings[0].policy["learning_rate"] for run in dnd)
     assert rates == pytest.approx([10.0**-n for n in range(10, 2, -1) for _ in range(2)])
