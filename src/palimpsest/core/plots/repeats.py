@@ -47,13 +47,14 @@ def repeats(frames: Frames) -> Drawing | Missing:
 
 
 def _shown(frames: Frames) -> pd.DataFrame:
-    """Return the runs with most updates on a piece, each with its run in shuffled order."""
+    """Return runs with several updates on a piece: first those beside one in shuffled order."""
     n_seen = frames.repeats.groupby("run", observed=True).n_seen.max().rename("most_seen")
     rows = frames.runs.merge(n_seen.reset_index().astype({"run": str}), on="run")
     rows = rows[rows.most_seen > 1].merge(frames.memory[["run", "control_run"]], on="run")
     rows = rows[~rows.run.isin(rows.control_run)].fillna({"control_run": ""})
-    by = ["most_seen", "n_params", "learning_rate", "seed", "run"]
-    ordered = rows.sort_values(by, ascending=[False, True, True, True, True])
+    rows["alone"] = rows.control_run == ""
+    by = ["alone", "most_seen", "n_params", "learning_rate", "seed", "run"]
+    ordered = rows.sort_values(by, ascending=[True, False, True, True, True, True])
     return ordered.drop_duplicates([*SETTING, "learning_rate"]).head(MAX_RUNS)
 
 

@@ -12,10 +12,13 @@ from matplotlib.axes import Axes
 from palimpsest.core.answers.fitted import forgetting_curve, law_of, misfit, reason
 from palimpsest.core.answers.frames import Frames, each
 from palimpsest.core.answers.numbers import count
+from palimpsest.core.plain_runs import is_bare
 from palimpsest.core.plots import theme
 from palimpsest.core.plots.drawing import Drawing, Missing, Panel
 from palimpsest.core.seeds import over_seeds
 
+MAX_POLICIES = 4
+SHOWN = "Policies that were run at one share alone stand in the table of runs."
 SETTING = ["model", "n_params", "policy_label", "replay_fraction"]
 
 
@@ -44,7 +47,7 @@ def learning(frames: Frames) -> Drawing | Missing:
 def _by_replay(
     frames: Frames, *, name: str, title: str, column: str, label: str
 ) -> Drawing | Missing:
-    runs = frames.plain_runs.dropna(subset=[column])
+    runs = _swept(frames).dropna(subset=[column])
     if runs.empty:
         return Missing(name, title, "no finished run of one pass over the data in time order")
     means = over_seeds(runs, column, by=SETTING)
@@ -70,6 +73,15 @@ def _by_replay(
     if column == "forgetting_nats":
         caption += _fitted_words(frames)
     return Drawing(name, title, caption, panels, means)
+
+
+def _swept(frames: Frames) -> pd.DataFrame:
+    """Return the plain runs of the main policy and of those others run at most ratios."""
+    plain = frames.plain_runs
+    mixed = plain[(plain.replay_fraction < 1) & is_bare(plain.policy_label)]
+    n_ratios = mixed.groupby("policy_label").replay_fraction.nunique().sort_values(ascending=False)
+    several = n_ratios[n_ratios > 1].index[:MAX_POLICIES]
+    return plain[plain.policy_label.isin({frames.main_policy, *several})]
 
 
 def _in_order(runs: pd.DataFrame, sizes: list[str]) -> list[tuple[str, pd.DataFrame]]:
@@ -113,7 +125,7 @@ def _look(frames: Frames, model: str, *, policy: str, place: int, joined: bool) 
     """Return how a policy's points look: the main one (place 0) in the size's colour."""
     line = theme.DASHES[place % len(theme.DASHES)] if joined else "none"
     if place > 0:
-        marker = theme.other_marker(sorted(frames.plain_runs.policy_label.unique()), policy)
+        marker = theme.other_marker(sorted(_swept(frames).policy_label.unique()), policy)
         return {"color": theme.MUTED, "marker": marker, "linestyle": line}
     sizes = frames.sizes
     colour, marker = theme.size_colour(sizes, model), theme.size_marker(sizes, model)
@@ -196,11 +208,11 @@ def _caption(column: str) -> str:
     if column == "learning_nats":
         return (
             "How much the loss on later, unseen episodes of the new text fell (higher is better). "
-            "Small dots are single seeds, bars 95 % intervals over seeds."
+            f"Small dots are single seeds, bars 95 % intervals over seeds. {SHOWN}"
         )
     return (
         "How much the loss on unseen original text rose (lower is better, below zero it improved). "
         "Small dots are single seeds, bars 95 % intervals over seeds, the dashed line is the "
         "tolerance. The hollow point is the control that trains on original text only, on as many "
-        "tokens as the new text has: fewer than the runs at high replay shares replay."
+        f"tokens as the new text has: fewer than the runs at high replay shares replay. {SHOWN}"
     )

@@ -18,10 +18,15 @@ NAME, TITLE = "tradeoff", "Learning against forgetting"
 CAPTION = (
     "Each point is a setting (mean over seeds), labelled with its replay share; faint dots are "
     "single runs. Right and down is better. The line joins the settings that no other beats on "
-    "both (Pareto front), the ring is its knee. The base model θ₀ lies at the origin (an "
-    "arrow points to it) and is not counted. How often a setting stays on the front over draws of "
-    "seeds stands in the data."
+    "both (Pareto front), the ring is its knee. Of many settings those off the front are faint "
+    "and without a name, and those far above it outside of the frame, which says how many. The "
+    "base model θ₀ lies at the origin (an arrow points to it) and is not counted. How often a "
+    "setting stays on the front over draws of seeds stands in the data."
 )
+
+
+FEW_SETTINGS = 8  # of so many each is named
+ROOM_ABOVE = 1.8  # the frame's height, in that of the front, where there are more
 
 
 def tradeoff(frames: Frames) -> Drawing | Missing:
@@ -29,14 +34,11 @@ def tradeoff(frames: Frames) -> Drawing | Missing:
     table = front_table(frames.fits)
     if table.empty:
         return Missing(NAME, TITLE, "no finished run of one pass over the data in time order")
-    main = frames.main_policy
-    shown = frames.plain_runs
-    shown = shown[shown.replay_fraction < 1]
-    forgetting = np.concatenate([table.forgetting_nats, shown.forgetting_nats]).astype(float)
+    main, limits = frames.main_policy, _limits(frames, table)
     panels = tuple(
         Panel(
             f"{model}, {count(ours.n_params.iloc[0])} parameters",
-            partial(_paint, frames=frames, table=ours, main=main, forgetting=forgetting),
+            partial(_paint, frames=frames, table=ours, main=main, limits=limits),
             _alt(str(model), ours),
         )
         for model, ours in ((m, table[table.model == m]) for m in frames.sizes)
@@ -45,8 +47,19 @@ def tradeoff(frames: Frames) -> Drawing | Missing:
     return Drawing(NAME, TITLE, CAPTION, panels, table)
 
 
+def _limits(frames: Frames, table: pd.DataFrame) -> tuple[float, float]:
+    """Return the range of forgetting to show, equal in all panels."""
+    runs = frames.plain_runs
+    lost = runs.forgetting_nats[runs.replay_fraction < 1]
+    low, high = theme.span(np.concatenate([table.forgetting_nats, lost]).astype(float), margin=0.12)
+    if table.groupby("model").size().max() <= FEW_SETTINGS:
+        return low, high
+    high = min(high, ROOM_ABOVE * float(table.forgetting_nats[table.member].max()))
+    return min(0.0, float(lost.min())) - 0.12 * high, high
+
+
 def _paint(
-    ax: Axes, *, frames: Frames, table: pd.DataFrame, main: str, forgetting: np.ndarray
+    ax: Axes, *, frames: Frames, table: pd.DataFrame, main: str, limits: tuple[float, float]
 ) -> None:
     model = str(table.model.iloc[0])
     colour = theme.size_colour(frames.sizes, model)
@@ -56,25 +69,37 @@ def _paint(
     ax.plot(runs.learning_nats, runs.forgetting_nats, ".", color=colour, alpha=0.35, markersize=3)
     front = table[table.member].sort_values("learning_nats")
     ax.plot(front.learning_nats, front.forgetting_nats, color=colour, linewidth=1, label="front")
-    _mark_settings(ax, table, frames=frames, main=main)
+    named = table if len(table) <= FEW_SETTINGS else table[table.member]
+    others = table.drop(named.index)
+    ax.plot(
+        others.learning_nats, others.forgetting_nats, "o", color=colour, alpha=0.4, markersize=3
+    )
+    _mark_settings(ax, named, frames=frames, main=main)
     _mark_knee(ax, table[table.knee])
-    ax.set_ylim(*theme.span(forgetting, margin=0.12))
+    ax.set_ylim(*limits)
+    _count_above(ax, int((table.forgetting_nats > limits[1]).sum()))
     _mark_base(ax, table)
     theme.few_ticks(ax)
     ax.set_xlabel("learning, nats per token")
     ax.set_ylabel("forgetting, nats per token")
     points = [
         (row.learning_nats, row.forgetting_nats, percent(row.replay_fraction))
-        for row in each(table)
+        for row in each(named)
     ]
     theme.label_points(ax, points)
     theme.legend_below(ax, columns=4)
 
 
+def _count_above(ax: Axes, n_settings: int) -> None:
+    if n_settings:
+        words = f"{n_settings} more above"
+        ax.text(0.02, 0.95, words, transform=ax.transAxes, color=theme.MUTED, fontsize=6.4)
+
+
 def _mark_settings(ax: Axes, table: pd.DataFrame, *, frames: Frames, main: str) -> None:
     """Draw a point for each setting: the main policy in the size's marker, others in their own."""
     model = str(table.model.iloc[0])
-    policies = sorted(frames.runs.policy_label.unique())
+    policies = sorted(table.policy_label.unique())
     for policy, ours in table.groupby("policy_label"):
         own = theme.size_marker(frames.sizes, model)
         ax.plot(
