@@ -204,8 +204,25 @@ def replay_ordered(gain: float) -> Frames:
     return study(usual + seeded(TIGHT, "forgetting_nats", **easy))
 
 
-def protected(gain: float, spread: float, *, learned: float = 0.9) -> Frames:
+def protected(gain: float, spread: float, *, learned: float = 0.9, **tables: Any) -> Frames:
     """Question 12: consolidation forgets `gain` less than plain replay at equal learning."""
+    return study(protected_runs(gain, spread, learned=learned), **tables)
+
+
+def protected_apart(gain: float) -> Frames:
+    """Question 12: as `protected`, but the large size learns less than any of its mixtures."""
+    runs = protected_runs(gain, TIGHT)
+    beyond = {"learning_nats": 0.7, "forgetting_nats": 0.0}
+    return study(
+        [
+            one | beyond if one["model"] == "large" and one["method"] != "plain" else one
+            for one in runs
+        ]
+    )
+
+
+def protected_runs(gain: float, spread: float, *, learned: float = 0.9) -> list[dict[str, Any]]:
+    """Return plain runs at two ratios, and runs of consolidation beside them."""
     runs = []
     for ratio in (0.0, 0.5):  # forgetting 0.5 at learning 1, 0.1 at learning 0.8
         plain = {"learning_nats": 1 - 0.4 * ratio, "forgetting_nats": 0.5 - 0.8 * ratio}
@@ -216,7 +233,7 @@ def protected(gain: float, spread: float, *, learned: float = 0.9) -> Frames:
     forgot = {"forgetting_nats": expected - gain}
     for one in seeded(spread, "forgetting_nats", **again, **forgot):
         runs.append(one | {"run": f"again-{one['model']}-{one['seed']}"})
-    return study(runs)
+    return runs
 
 
 def bases(gap: float, spread: float) -> Frames:

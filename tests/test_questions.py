@@ -22,6 +22,7 @@ from planted import (
     one_clock,
     ordered,
     protected,
+    protected_apart,
     rates_over_size,
     rates_that_learn,
     remembered,
@@ -32,7 +33,7 @@ from report_frames import frames, run
 from scipy.stats import beta
 
 from palimpsest import experiments, params
-from palimpsest.core.answers import clocks, drift, memory, policies, rates, schedule
+from palimpsest.core.answers import clocks, drift, memory, policies, protections, rates, schedule
 from palimpsest.core.answers import replay as replay_answers
 from palimpsest.core.answers.answer import Answer
 from palimpsest.core.answers.every import answers
@@ -53,7 +54,7 @@ def cases() -> dict[str, Case]:
     one, two, three = rates.by_size, replay_answers.prevents, replay_answers.cost
     four, five, six = policies.same, rates.beyond_edge, rates.never_learn
     seven, eight, nine, ten = drift.predicts, memory.order, schedule.come_back, policies.knee
-    eleven, twelve = schedule.difficulty, schedule.protections
+    eleven, twelve = schedule.difficulty, protections.protections
     thirteen, fourteen = schedule.longer_base, clocks.one_curve
     return {
         "1: rates fall with size": (one, rates_over_size(0.25, 0.02), YES),
@@ -101,6 +102,8 @@ def cases() -> dict[str, Case]:
         "12: consolidation is no better": (twelve, protected(0.0, TIGHT), NO),
         "12: seeds scatter": (twelve, protected(0.1, LOOSE), OPEN),
         "12: it learns less than any mixture": (twelve, protected(0.1, TIGHT, learned=0.7), OPEN),
+        "12: it wins at one size, the other is beyond": (twelve, protected_apart(0.1), OPEN),
+        "12: it loses at one size, the other is beyond": (twelve, protected_apart(-0.1), NO),
         "13: longer forgets more": (thirteen, bases(0.2, TIGHT), YES),
         "13: longer forgets as much": (thirteen, bases(0.0, TIGHT), NO),
         "13: seeds scatter": (thirteen, bases(0.2, LOOSE), OPEN),
@@ -183,7 +186,7 @@ def test_a_study_without_runs_has_every_question_not_run_and_says_what_would_ans
 
 QUESTIONS = [HELD_OUT, rates.BY_SIZE, replay_answers.PREVENTS, replay_answers.COST, policies.SAME]
 QUESTIONS += [rates.BEYOND, rates.NEVER, drift.PREDICTS, memory.ORDER, schedule.RETURN]
-QUESTIONS += [policies.KNEE, schedule.DIFFICULTY, schedule.PROTECT, schedule.LONGER]
+QUESTIONS += [policies.KNEE, schedule.DIFFICULTY, protections.PROTECT, schedule.LONGER]
 QUESTIONS += [clocks.ONE_CURVE]
 
 

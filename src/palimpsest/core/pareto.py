@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 Array = np.ndarray
+FEWEST_CHECKPOINTS = 3  # beyond θ₀: between θ₀ and an end alone there is only a straight guess
 
 
 def members(learning: Array, loss: Array) -> Array:

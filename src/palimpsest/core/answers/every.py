@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from palimpsest.core.answers import clocks, drift, memory, policies, rates, replay, schedule
+from palimpsest.core.answers import (
+    clocks,
+    drift,
+    memory,
+    policies,
+    protections,
+    rates,
+    replay,
+    schedule,
+)
 from palimpsest.core.answers.answer import Answer
 from palimpsest.core.answers.beside import beside
 from palimpsest.core.answers.frames import Frames
@@ -24,7 +33,7 @@ def answers(frames: Frames) -> list[Answer]:
         schedule.come_back(frames),
         policies.knee(frames),
         schedule.difficulty(frames),
-        schedule.protections(frames),
+        protections.protections(frames),
         schedule.longer_base(frames),
         clocks.one_curve(frames),
     ]

@@ -1,4 +1,4 @@
-"""Questions 9, 11, 12 and 13: epochs, order by difficulty, protections, and longer pretraining."""
+"""Questions 9, 11 and 13: epochs, order by difficulty, and longer pretraining."""
 
 from __future__ import annotations
 
@@ -46,30 +46,6 @@ difficulty:
   replay_fraction: [0.0, 1.0]
 """,
 )
-PROTECT = Question(
-    12,
-    words="Do EWC, consolidation (replay only, and pruning the drift back towards θ₀) or "
-    "interpolation with θ₀ beat plain replay?",
-    asked="Does another protection forget less than plain replay at equal learning, by more than "
-    "0.01 nats at every size?",
-    rule="Plain replay's forgetting at the learning of the protected run (interpolated over its "
-    "replay ratios, same size, seed and policy) minus the protected run's. Protected runs beyond "
-    "the range of plain replay cannot be compared. Spread over seeds pooled. A protection wins "
-    "when its 95 % interval lies above 0.01 nats at every size, and does not when one lies below "
-    f"{SHARED}. Yes when one wins (they share the 5 %), no when none does.",
-    lines="""\
-replay:
-  model: {sizes}
-  seed: [0, 1, 2]
-  replay_fraction: [0.0, 0.25, 0.5, 0.75]
-consolidation:
-  model: {sizes}
-  seed: [0, 1, 2]
-  phases:
-    - {replay_fraction: 0.0}
-    - {replay_fraction: 1.0}
-""",
-)
 LONGER = Question(
     13,
     words="Does a base trained for longer forget more?",
@@ -89,12 +65,6 @@ SETTING = ["model", "n_params", "policy_label", "replay_fraction", "stream", "re
 CAME_BACK = 0.05
 SMALL_NATS = 0.01
 ORDERS = ("easy-first", "hard-first")
-METHODS = {
-    "ewc": "EWC",
-    "consolidation": "consolidation by replay only",
-    "prune_drift": "pruned drift",
-    "interpolate": "interpolation with θ₀",
-}
 
 
 def come_back(frames: Frames) -> Answer:
@@ -201,67 +171,6 @@ def _gains(runs: pd.DataFrame) -> pd.DataFrame:
             gaps = paired(usual, sorted_, column, by=[*SETTING, "epochs", "n_steps"])
             parts.append(gaps.assign(gap=sign * gaps.gap, order=order, of=of))
     return pd.concat(parts, ignore_index=True)
-
-
-def protections(frames: Frames) -> Answer:
-    """Answer question 12 from protected runs beside plain replay of the same size and seed."""
-    runs = frames.runs.assign(method=methods(frames.runs))
-    protected = runs[runs.method != "plain"]
-    if protected.empty:
-        missing = "run with EWC, consolidation, pruned drift or interpolation"
-        return PROTECT.not_run(missing, frames)
-    gains = _gains_of(protected, frames.plain_runs)
-    cells = over_seeds(gains, "gap", by=["method", "model", "n_params"])
-    claims = cells.groupby("method")
-    verdicts = [every(ours, SMALL_NATS, among=len(claims)) for _, ours in claims]
-    n_compared = int(gains.gap.notna().sum())
-    return PROTECT.answered(
-        any_of(verdicts),
-        sentence=f"{n_compared} of {len(gains)} protected runs could be compared with plain replay "
-        "at equal learning; the table says what each protection gains.",
-        value="; ".join(
-            f"{row.method}, {row.model}: {nats(row.mean, signed=True)} nats" for row in each(cells)
-        )
-        or "–",
-        interval="; ".join(between(row.low, row.high) for row in each(cells)),
-        header=("protection", "size", "forgets less by, nats", "interval", "seeds"),
-        rows=tuple((row.method, row.model, *_gap_cells(row)) for row in each(cells)),
-    )
-
-
-def _gains_of(protected: pd.DataFrame, plain_runs: pd.DataFrame) -> pd.DataFrame:
-    """Return what each protection gains on plain replay, by method, size and seed."""
-    keys = ["method", "model", "n_params", "seed"]
-    rows = [_against_replay(run, plain_runs) for run in each(protected)]
-    gains = pd.DataFrame(rows, columns=[*keys, "learning_nats", "gap"])
-    return gains.groupby(keys)[["gap"]].mean().reset_index()
-
-
-def methods(runs: pd.DataFrame) -> pd.Series:
-    """Return what keeps old text in each run besides mixing it in; `plain` where nothing does."""
-    names = [METHODS.get(method, method) for method in runs.method]
-    strengths = ["" if pd.isna(one) else f" {one:g}" for one in runs.method_strength]
-    together = [name + strength for name, strength in zip(names, strengths, strict=True)]
-    return pd.Series(together, index=runs.index)
-
-
-def _against_replay(run: Any, plain_runs: pd.DataFrame) -> dict[str, Any]:
-    """Return a protected run's gain: plain replay's forgetting at its learning minus its own."""
-    ours = plain_runs[(plain_runs.model == run.model) & (plain_runs.seed == run.seed)]
-    policy = run.policy_label.split(", ")[0]
-    ours = ours[(ours.policy_label == policy) & (ours.replay_fraction < 1)]
-    curve = ours.groupby("replay_fraction")[["learning_nats", "forgetting_nats"]].mean()
-    curve = curve.sort_values("learning_nats")
-    inside = len(curve) > 1 and (
-        curve.learning_nats.iloc[0] <= run.learning_nats <= curve.learning_nats.iloc[-1]
-    )
-    expected = (
-        np.interp(run.learning_nats, curve.learning_nats, curve.forgetting_nats)
-        if inside
-        else np.nan
-    )
-    names = ("method", "model", "n_params", "seed", "learning_nats")
-    return {name: getattr(run, name) for name in names} | {"gap": expected - run.forgetting_nats}
 
 
 def longer_base(frames: Frames) -> Answer:

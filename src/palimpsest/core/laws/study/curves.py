@@ -15,6 +15,7 @@ from palimpsest.core.laws.form import Law
 from palimpsest.core.laws.points import Points
 from palimpsest.core.laws.study.entry import Entry, Options, make_entry, rates_of
 from palimpsest.core.plain_runs import SETTING, bare_runs
+from palimpsest.core.run_losses import losses_along
 
 WITHOUT_GAIN = {"G": 0.0, "h": 1.0}
 FACTORS: Mapping[str, Mapping[str, float]] = {
@@ -25,21 +26,7 @@ FACTORS: Mapping[str, Mapping[str, float]] = {
 
 def run_curves(runs: pd.DataFrame, held_out: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
     """Return learning and forgetting at every checkpoint, with the reading of the five clocks."""
-    weighted = held_out.assign(total=held_out.loss_nats * held_out.n_tokens)
-    sums = weighted.groupby(["run", "checkpoint_step", "corpus"])[["total", "n_tokens"]].sum()
-    losses = (
-        (sums.total / sums.n_tokens)
-        .unstack("corpus")
-        .reindex(columns=["new", "original"])
-        .reset_index()
-    )
-    losses = losses.rename(columns={"new": "loss_new_nats", "original": "loss_original_nats"})
-    start = losses[losses.checkpoint_step == 0].set_index("run")
-    new, original = (
-        losses.run.map(start[c]).astype(float) for c in ("loss_new_nats", "loss_original_nats")
-    )
-    losses["learning_nats"] = new - losses.loss_new_nats
-    losses["forgetting_nats"] = losses.loss_original_nats - original
+    losses = losses_along(held_out)
     keys = ["run", "n_params", "seed", "base_step", "n_steps", *SETTING]
     read = course_readings(steps).rename(columns={"step": "checkpoint_step"})
     curves = losses.merge(runs[keys], on="run").merge(

@@ -11,12 +11,12 @@ from palimpsest.core import pareto
 from palimpsest.core.laws.form import Array
 from palimpsest.core.laws.intervals import interval
 from palimpsest.core.laws.study.entry import Options
+from palimpsest.core.pareto import FEWEST_CHECKPOINTS
 from palimpsest.core.plain_runs import SETTING, mixed_runs
 from palimpsest.core.seeds import over_seeds
 
 Rows = list[dict[str, Any]]
 FEWEST_FREE = 4  # degrees of freedom from which on a policy's own spread is taken
-FEWEST_CHECKPOINTS = 3  # beyond θ₀: between θ₀ and an end alone there is only a straight guess
 KEPT = ["run", "model", "checkpoint_step", "learning_nats", "forgetting_nats"]
 
 
