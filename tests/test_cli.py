@@ -152,7 +152,8 @@ def test_gpu_hours_are_told_of_models_that_a_gpu_is_for(project):
     Path("params.yaml").write_text(large)
     totals = json.loads(shown("plan", "--json"))
     assert totals["gpu_hours"] > 0
-    assert any("GPU hours" in line for line in _notes(totals))
+    (line,) = (line for line in _notes(totals) if "GPU hours" in line)
+    assert "2e+14 operations a second in bfloat16" in line and "3e+13 in fp32" in line
 
 
 def test_tables_for_people_name_every_stage(project):

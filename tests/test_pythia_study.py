@@ -51,10 +51,12 @@ def test_bytes_are_known_before_they_are_spent() -> None:
     assert totals["workspace_bytes"] == pytest.approx(written + bases, rel=1e-3)
     assert [totals["models"][name]["n_params_total"] for name in SIZES] == list(TOTALS)
     assert totals["jobs"]["model"] <= totals["jobs"]["run"]
-    flops = totals["flops"] / costs.GPU_OPERATIONS_PER_SECOND
-    assert totals["gpu_hours"] == pytest.approx(
-        (flops + 60 * totals["jobs"]["run"]) / 3600, rel=1e-9
-    )
+    half, single = totals["flops"] - totals["fp32_flops"], totals["fp32_flops"]
+    seconds = half / 2e14 + single / 3e13 + 60 * totals["jobs"]["run"]
+    assert totals["gpu_hours"] == pytest.approx(seconds / 3600, rel=1e-9)
+    recall, corpora = totals["stages"]["recall"], totals["stages"]["corpora"]
+    assert recall["fp32_flops"] == recall["flops"] > 0
+    assert corpora["flops"] == corpora["fp32_flops"] == 0
 
 
 def test_operations_of_training_follow_from_the_tokens() -> None:
@@ -72,6 +74,8 @@ def test_operations_of_training_follow_from_the_tokens() -> None:
     measured = 2 * 4_194_304 * per_token / 3  # each piece before and after
     assert chosen
     assert [cost.flops for cost in chosen] == pytest.approx([trained + measured] * len(chosen))
+    single = 2 * 4_194_304 * 6 * 50304 * 512 + measured  # the head's, and all of measuring
+    assert [cost.fp32_flops for cost in chosen] == pytest.approx([single] * len(chosen))
 
 
 def test_planning_it_asks_neither_torch_nor_the_hub() -> None:

@@ -40,17 +40,23 @@ BYTES_PER_NEW_TOKEN = 3.2  # of English text at 2,048 entries of byte-level BPE
 # Items of the stock tasks' evaluated splits: hellaswag's validation, lambada_openai's test.
 N_ITEMS = {"hellaswag": 10_042, "lambada_openai": 5_153}
 TOKENS_PER_ITEM = 170
-# What an H100 is taken to reach in `palimpsest plan`: a fifth of its 989 TFLOP/s in bfloat16
-# (NVIDIA's data sheet, dense). An assumption until a GPU's own records replace it.
-GPU_OPERATIONS_PER_SECOND = 2e14
+# What an H100 is taken to reach in `palimpsest plan`: a fifth of its 989 TFLOP/s in bfloat16, in
+# which training multiplies matrices, and about half of its 67 TFLOP/s in fp32, in which the output
+# head and every measured loss are computed (NVIDIA's data sheet, dense). Assumptions, not measured.
+GPU_BF16_OPERATIONS_PER_SECOND = 2e14
+GPU_FP32_OPERATIONS_PER_SECOND = 3e13
 GPU_START_UP_SECONDS = 60.0  # a job that imports torch and loads weights to a GPU, assumed
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Work of one artifact: operations, tokens pushed through a model, bytes written, its size."""
+    """Work of one artifact: operations, tokens pushed through a model, bytes written, its size.
+
+    `fp32_flops` are those of the operations that a GPU makes in fp32.
+    """
 
     flops: float = 0.0
+    fp32_flops: float = 0.0
     n_tokens: float = 0.0
     n_bytes: float = 0.0
     seconds: float = 0.0
@@ -77,7 +83,8 @@ def training(shape: Shape | None, n_tokens: float, *, row: int) -> Cost:
     """Return the cost of training on `n_tokens` in rows of `row` tokens; unknown shapes count none.
 
     6 operations per matrix weight and token, and 12 per layer, width and token of the row for
-    attention: the whole square, as Chowdhery et al. 2022 (arXiv 2204.02311, appendix B) count.
+    attention: the whole square, as Chowdhery et al. 2022 (arXiv 2204.02311, appendix B) count. On
+    a GPU the output head's are in fp32.
     """
     if shape is None:
         return Cost(n_tokens=n_tokens)
@@ -85,15 +92,22 @@ def training(shape: Shape | None, n_tokens: float, *, row: int) -> Cost:
     attention = 12.0 * shape.layers * shape.hidden_size * row * n_tokens
     return Cost(
         flops=matrices + attention,
+        fp32_flops=6.0 * shape.vocab_size * shape.hidden_size * n_tokens,
         n_tokens=n_tokens,
         n_parameters=parameters(shape)[1],
     )
 
 
 def forward(shape: Shape | None, n_tokens: float, *, row: int) -> Cost:
-    """Return the cost of a forward pass: a third of training."""
+    """Return the cost of measuring, a forward pass in fp32: a third of training's operations."""
     cost = training(shape, n_tokens, row=row)
-    return replace(cost, flops=cost.flops / 3)
+    return replace(cost, flops=cost.flops / 3, fp32_flops=cost.flops / 3)
+
+
+def gpu_seconds(flops: float, *, fp32_flops: float) -> float:
+    """Return how long a GPU takes at the assumed speeds; `fp32_flops` are a part of `flops`."""
+    in_bf16 = (flops - fp32_flops) / GPU_BF16_OPERATIONS_PER_SECOND
+    return in_bf16 + fp32_flops / GPU_FP32_OPERATIONS_PER_SECOND
 
 
 def paced(stage: str, cost: Cost) -> Cost:
@@ -107,6 +121,7 @@ def plus(*costs: Cost) -> Cost:
     """Return the sum of costs, and the largest model."""
     return Cost(
         flops=sum(cost.flops for cost in costs),
+        fp32_flops=sum(cost.fp32_flops for cost in costs),
         n_tokens=sum(cost.n_tokens for cost in costs),
         n_bytes=sum(cost.n_bytes for cost in costs),
         seconds=sum(cost.seconds for cost in costs),

@@ -13,9 +13,11 @@ from rich.text import Text
 
 from palimpsest import published, store
 from palimpsest.costs import (
-    GPU_OPERATIONS_PER_SECOND,
+    GPU_BF16_OPERATIONS_PER_SECOND,
+    GPU_FP32_OPERATIONS_PER_SECOND,
     GPU_START_UP_SECONDS,
     Cost,
+    gpu_seconds,
     parameters,
     plus,
 )
@@ -37,8 +39,10 @@ def estimate(params_file: Path, cores: int = 2) -> dict[str, Any]:
     to_do = schedule(str(params_file), by="cores", cores=cores)
     stages = {stage: _stage_estimate(to_do, stage, cores) for stage in to_do.order}
     jobs = {by: len(Schedule(to_do.plan, by=by).batches) for by in ("model", "run")}
-    flops = sum(stage["flops"] for stage in stages.values())
-    gpu_seconds = flops / GPU_OPERATIONS_PER_SECOND + jobs["run"] * GPU_START_UP_SECONDS
+    flops, fp32_flops = (
+        sum(stage[name] for stage in stages.values()) for name in ("flops", "fp32_flops")
+    )
+    seconds = gpu_seconds(flops, fp32_flops=fp32_flops) + jobs["run"] * GPU_START_UP_SECONDS
     measured = any(store.RECORDS.glob("*/*.json"))
     total = plus(Cost(), *(a.cost for stage in to_do.order for a in to_do.wanted(stage).values()))
     return {
@@ -47,7 +51,8 @@ def estimate(params_file: Path, cores: int = 2) -> dict[str, Any]:
         "models": _models(to_do),
         "jobs": jobs,
         "flops": flops,
-        "gpu_hours": gpu_seconds / 3600 if total.n_parameters >= GPU_PARAMETERS else None,
+        "fp32_flops": fp32_flops,
+        "gpu_hours": seconds / 3600 if total.n_parameters >= GPU_PARAMETERS else None,
         "cores": cores,
         "hours": sum(stage["hours"] for stage in stages.values()),
         "wall_hours": sum(stage["wall_hours"] for stage in stages.values()),
@@ -86,6 +91,7 @@ def _stage_estimate(to_do: Schedule, stage: str, cores: int) -> dict[str, Any]:
         "batches": len(batches),
         "n_tokens": cost.n_tokens,
         "flops": cost.flops,
+        "fp32_flops": cost.fp32_flops,
         "n_bytes": cost.n_bytes,
         "hours": sum(seconds) / 3600,
         "wall_hours": wall / 3600,
@@ -152,10 +158,13 @@ def _notes(totals: dict[str, Any]) -> Iterator[str]:
     )
     jobs = totals["jobs"]
     if totals["gpu_hours"] is not None:
+        share = totals["fp32_flops"] / max(totals["flops"], 1.0)
         yield (
-            f"On GPUs: {totals['gpu_hours']:.1f} GPU hours at {GPU_OPERATIONS_PER_SECOND:.0e} "
-            f"operations a second (assumed, not measured); {jobs['run']} jobs with one run each "
-            f"(batches=run), {jobs['model']} with one model each (batches=model)."
+            f"On GPUs: {totals['gpu_hours']:.1f} GPU hours, if training makes "
+            f"{GPU_BF16_OPERATIONS_PER_SECOND:.0e} operations a second in bfloat16, and measuring "
+            f"and the output head {GPU_FP32_OPERATIONS_PER_SECOND:.0e} in fp32 (assumed, not "
+            f"measured; {share:.0%} of the operations are fp32); {jobs['run']} jobs with one run "
+            f"each (batches=run), {jobs['model']} with one model each (batches=model)."
         )
     yield (
         f"{totals['missing_bytes'] / 1e9:.2f} GB to write, "

@@ -15,10 +15,11 @@ def of_training(phase: Phase, shape: Shape | None, *, n_new_tokens: float) -> Co
     """Return the cost of one epoch of a phase, with the weights that it keeps."""
     new, replay = n_tokens(phase, n_new_tokens=n_new_tokens)
     look = costs.forward(shape, new, row=row_length(phase))
+    looked = _looks(phase) * look.flops
     kept = _weights_kept(phase.checkpoints) * costs.weight_bytes(shape)
     return costs.plus(
         costs.training(shape, new + replay, row=row_length(phase)),
-        Cost(n_bytes=kept, flops=_looks(phase) * look.flops),
+        Cost(n_bytes=kept, flops=looked, fp32_flops=looked),
     )
 
 
