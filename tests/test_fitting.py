@@ -13,7 +13,14 @@ from law_cases import CASES, grid, theta_of
 from palimpsest.core.laws import load, log_linear
 from palimpsest.core.laws.fitting import Fit, fit
 from palimpsest.core.laws.form import predict
-from palimpsest.core.laws.intervals import Noise, bootstrap, interval, method_of, replicate_noise
+from palimpsest.core.laws.intervals import (
+    Noise,
+    bootstrap,
+    deviations,
+    interval,
+    method_of,
+    replicate_noise,
+)
 from palimpsest.core.laws.points import Points, gather
 from palimpsest.core.laws.summary import ends_within
 from palimpsest.core.laws.table import fit_table
@@ -155,6 +162,15 @@ def test_replicate_noise_by_hand() -> None:
     assert noise.sigma == pytest.approx(np.sqrt((2 + 2) / 3))
     assert method_of(points, noise) == "runs"
     assert method_of(points.where(cell == 0), noise) == "seeds"
+
+
+def test_the_deviations_of_all_settings_are_pooled_by_hand() -> None:
+    """Two settings of two places: (∓1, 0) and (0, ∓2), of mean square (2 + 8) / 2."""
+    first, second = np.array([[1.0, 2.0], [3.0, 2.0]]), np.array([[5.0, 0.0], [5.0, 4.0]])
+    pooled = deviations([first, np.array([[1.0], [2.0]]), second])
+    away = np.array([[-1, 0], [1, 0], [0, -2], [0, 2]]) / np.sqrt(5)
+    np.testing.assert_allclose(pooled[2], away)
+    np.testing.assert_allclose(pooled[1], np.array([[-1], [1]]) / np.sqrt(2))
 
 
 @pytest.mark.parametrize("value", [0.1, 1.0 / 3, 4.8])

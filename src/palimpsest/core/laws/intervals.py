@@ -137,25 +137,38 @@ def seeds_within_cells(
 ) -> Array:
     """Draw whole runs anew within each setting, (R, n), at the noise that all settings share.
 
-    A drawn run is its setting's mean plus the seeds' deviations, each with a random weight:
-    picking one of three seeds would be as right on average, but three values in a heap bend a
-    robust fit. Three values also say little about their own spread: their size becomes the
-    pooled one, itself drawn with its uncertainty.
+    A drawn run is its setting's mean plus seeds' deviations, each with a random weight: picking
+    one of three seeds would be as right on average, but three values in a heap bend a robust fit.
+    Three seeds also say little about how their points move together: the deviations are those of
+    all settings, and their size is drawn with its uncertainty.
     """
     assert points.run is not None
     drawn = np.repeat(z[None], n_draws, axis=0)
     size_R1 = uncertain(noise, n_draws, random)[:, None]
-    for cell in np.unique(points.cell):
-        table_sp = replicates(points, z, cell=cell)
-        n_seeds, n_places = table_sp.shape
-        away_sp = table_sp - table_sp.mean(axis=0)
-        away_sp = away_sp / max(float(np.linalg.norm(away_sp) / np.sqrt(n_places)), 1e-300)
+    cells = {int(cell): replicates(points, z, cell=cell) for cell in np.unique(points.cell)}
+    away = deviations(list(cells.values()))
+    for cell, table_sp in cells.items():
+        n_places = table_sp.shape[1]
         here = points.cell == cell
         for run in np.unique(points.run[here]):
             rows = np.flatnonzero(here & (points.run == run))[:n_places]
-            weights_Rs = random.standard_normal((n_draws, n_seeds))
-            drawn[:, rows] = table_sp.mean(axis=0) + size_R1 * (weights_Rs @ away_sp)
+            weights_Rd = random.standard_normal((n_draws, len(away[n_places])))
+            drawn[:, rows] = table_sp.mean(axis=0) + size_R1 * (weights_Rd @ away[n_places])
     return drawn
+
+
+def deviations(tables: list[Array]) -> dict[int, Array]:
+    """Return the seeds' deviations (d, p) of all settings with p places, by p, at a size of 1.
+
+    Weighted by independent numbers of variance 1, their sum has a mean square of 1.
+    """
+    found: dict[int, Array] = {}
+    for n_places in {table.shape[1] for table in tables}:
+        alike = [table for table in tables if table.shape[1] == n_places]
+        away_dp = np.concatenate([table - table.mean(axis=0) for table in alike])
+        size = float(np.linalg.norm(away_dp) / np.sqrt(n_places))
+        found[n_places] = away_dp / max(size, 1e-300)
+    return found
 
 
 def uncertain(noise: Noise, n_draws: int, random: np.random.Generator) -> Array:
