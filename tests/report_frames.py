@@ -49,6 +49,10 @@ COLUMNS = {
         *("model", "n_params", "seed", "replay_fraction", "target", "decrease"),
         *("median_learning_rate", "q1", "q3", "n_found", "n_batches"),
     ],
+    "evals_checkpoints": [
+        *("run", "model", "seed", "replay_fraction", "policy_label", "checkpoint_step"),
+        *("n_new_tokens", "task", "metric", "collapse", "collapse_stderr", "tolerance"),
+    ],
     "evals": [
         *("run", "model", "seed", "replay_fraction", "policy_label", "task", "metric"),
         *("collapse", "collapse_stderr", "low", "high", "tolerance", "verdict"),

@@ -54,7 +54,8 @@ def write_tables(
         "runs.csv": runs,
         "experiments.csv": experiments_frame(runs),
         "bases.csv": bases_frame(sizes, seeds),
-        "evals.csv": evals_frame(runs, random),
+        "evals.csv": (evals := evals_frame(runs, random)),
+        "evals_checkpoints.csv": along(runs, evals),
         "memory.csv": memory_frame(runs, random),
         "lag_fits.csv": lag_fits_frame(runs, seed),
         "steps.parquet": per_run(runs, steps_of, random),
@@ -251,6 +252,19 @@ def evals_frame(runs: pd.DataFrame, random: np.random.Generator) -> pd.DataFrame
                 }
             )
     return pd.DataFrame(rows + base_evals(runs))
+
+
+def along(runs: pd.DataFrame, evals: pd.DataFrame) -> pd.DataFrame:
+    """Return benchmarks at a quarter, half and all of each run, the collapse growing evenly."""
+    rows = evals.merge(runs[["run", "n_steps", "n_new_tokens"]], on="run")
+    parts = []
+    for share in (0.25, 0.5, 1.0):
+        part = rows.assign(collapse=share * rows.collapse)
+        half = 1.96 * part.collapse_stderr
+        part = part.assign(low=part.collapse - half, high=part.collapse + half)
+        seen = {"checkpoint_step": (share * rows.n_steps).astype(int)}
+        parts.append(part.assign(**seen, n_new_tokens=share * rows.n_new_tokens))
+    return pd.concat(parts, ignore_index=True).drop(columns="n_steps")
 
 
 def base_evals(runs: pd.DataFrame) -> list[dict[str, object]]:

@@ -84,6 +84,7 @@ OTHER: dict[str, object] = {  # leaves whose neighbour by rule would be no valid
     "task_dir": "data/./tasks",
     "model": "neox-25k",
     "laws": ["constant"],
+    "evaluated": "final",
     "tasks": ["lambada_local"],
     "title": "Other",
     "decrease": 0.01,
@@ -94,6 +95,7 @@ OTHER: dict[str, object] = {  # leaves whose neighbour by rule would be no valid
     "landscape_replay": [0.0, 0.5],
     "hidden_size": 64,
 }
+NAMED = {("questions", "path"): "questions", ("evals", "checkpoints"): "evaluated"}
 WITH_KIND = {  # another kind brings other fields
     "adamw": {"kind": "sgd"},
     "sgd": {"kind": "adamw"},
@@ -118,7 +120,7 @@ def with_another(study: dict, place: tuple) -> dict:
         node.clear()
         node.update(new)
     else:
-        name = "questions" if place[-2:] == ("questions", "path") else place[-1]
+        name = NAMED.get(place[-2:], place[-1])
         node[place[-1]] = another(name, value)
     return changed
 

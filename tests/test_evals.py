@@ -153,6 +153,32 @@ def test_results_are_lm_evals_own_on_each_checkpoint_that_shares_a_model(
             assert ours.stderr[key] == pytest.approx(bootstrapped, rel=0.1)
 
 
+def test_checkpoints_on_the_way_go_by_their_number(task_dir: Path, tmp_path: Path) -> None:
+    """An epoch that kept steps 2 and 5 before its last, 6, of the three that were asked for."""
+    train, tokenizer = tmp_path / "train", write_tokenizer(tmp_path / "tokenizer")
+    for step in (2, 5, 6):
+        save_causal_lm(tiny_model(step), train / f"step-{step}", tokenizer)
+    kept = [{"step": step, "folder": f"step-{step}"} for step in (2, 5, 6)]
+    (train / "phase.json").write_text(json.dumps({"checkpoints": kept, "final": "step-6"}))
+    for number, step in ((1, 2), (2, 5)):
+        ours = build_kept(train, task_dir, tmp_path / f"kept-{number}", number=number)
+        named = build(train, task_dir, tmp_path / f"named-{step}", folder=f"step-{step}")
+        assert ours == {"step": step}
+        results = pd.read_parquet(tmp_path / f"kept-{number}" / "results.parquet")
+        pd.testing.assert_frame_equal(results.set_index(["task", "metric"]), named)
+    assert build_kept(train, task_dir, tmp_path / "none", number=3) == {"step": None}
+    assert [file.name for file in (tmp_path / "none").iterdir()] == ["checkpoint.json"]
+
+
+def build_kept(train: Path, task_dir: Path, out: Path, *, number: int) -> dict[str, int | None]:
+    """Evaluate a checkpoint by its number and return what says after which step it lies."""
+    out.mkdir()
+    spec = {"tasks": ["choices", "endings"], "limit": 20, "batch_size": 8, "kept": number}
+    evals.build(spec | {"task_dir": str(task_dir)}, {"weights": train}, out)
+    found: dict[str, int | None] = json.loads((out / "checkpoint.json").read_text())
+    return found
+
+
 def test_items_add_up_to_the_results(weights: Path, task_dir: Path, tmp_path: Path) -> None:
     results = build(weights, task_dir, tmp_path / "out")
     items = pd.read_parquet(tmp_path / "out" / "items.parquet")

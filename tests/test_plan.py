@@ -200,6 +200,55 @@ def test_chains_share_their_beginning(project):
     assert base.name in first
 
 
+# Evaluated checkpoints
+
+
+def evaluated(checkpoints: str, **experiments: dict) -> Plan:
+    content = only(**experiments)
+    content["evals"]["checkpoints"] = checkpoints
+    return planned(content)
+
+
+LOG = {"model": "neox-6k", "seed": [0, 1], "checkpoints": {"kind": "log", "count": 4}}
+
+
+def test_all_checkpoints_of_the_evaluated_seeds_are_added_to_the_last(project):
+    last, every = evaluated("final", x=LOG), evaluated("all", x=LOG)
+    assert len(last.by_stage["evals"]) == 2  # seed 0 and its base; seed 1 is not evaluated
+    assert not names(last)["evals"] - names(every)["evals"]
+    new = [a for name, a in every.by_stage["evals"].items() if name not in names(last)["evals"]]
+    assert [a.spec["kept"] for a in new] == [1, 2, 3]
+    assert {a.inputs["weights"].label for a in new} == {"neox-6k_hold0.01_r0_s0_e1"}
+    assert set(new_in(every, last)) == {"evals", "tables", "fits", "report"}
+    (one,) = [a for a in last.by_stage["evals"].values() if a.inputs["weights"].stage == "train"]
+    assert all((a.cost, a.model) == (one.cost, one.model) for a in new)
+    assert one.cost.seconds > 0 and one.cost.n_bytes > 0
+
+
+def test_left_out_the_last_checkpoint_alone_is_evaluated(project):
+    content = only(x=LOG)
+    del content["evals"]["checkpoints"]
+    assert names(planned(content)) == names(evaluated("final", x=LOG))
+
+
+def test_epochs_share_the_evaluations_of_their_beginning(project):
+    epochs = {"model": "neox-6k", "checkpoints": {"kind": "log", "count": 2}}
+    one, both = (evaluated("all", x=epochs | {"epochs": n}) for n in (1, [1, 3]))
+    assert len(one.by_stage["evals"]) == 1 + 1 + 1  # base, end, and one before it
+    assert len(both.by_stage["evals"]) == 1 + 3 + 3
+    assert names(one)["evals"] < names(both)["evals"]
+    entries = next(iter(both.by_stage["tables"].values())).spec["runs"]
+    found = {e["epochs"]: (len(e["epoch_evals"]), len(e["kept_evals"])) for e in entries}
+    assert found == {1: (0, 1), 3: (2, 3)}
+
+
+def test_an_edit_and_the_training_before_it_are_both_evaluated(project):
+    chain = [FIXED | {"checkpoints": {"kind": "steps", "steps": [1, 3]}}]
+    chain += [{"kind": "interpolate", "alpha": 0.5}]
+    plan = evaluated("all", x={"model": "neox-6k", "phases": chain})
+    assert len(plan.by_stage["evals"]) == 1 + 2 + 1 + 1  # base, steps, end of training, edit
+
+
 def test_each_artifact_waits_only_for_what_lies_before_it(project):
     plan = planned()
     place = {stage: number for number, stage in enumerate(plan.stages.order)}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from report_frames import NO_FITS, frames, run, sweep
 from palimpsest.core.answers.clocks import CLOCK_WORDS
 from palimpsest.core.answers.rates import not_reached
 from palimpsest.core.plots import svg, theme
+from palimpsest.core.plots.benchmark_curves import MOST_WAYS, benchmark_curves
 from palimpsest.core.plots.drawing import Drawing, Missing, Panel, sheet, sheet_columns
 from palimpsest.core.plots.every import FIGURES
 from palimpsest.core.plots.lag import lag
@@ -154,6 +156,62 @@ def test_runs_that_question_14_leaves_out_are_faint() -> None:
     assert sorted(strengths, key=str) == [0.35, None]
     alone = lag(frames(runs[:1], lag=table))
     assert isinstance(alone, Drawing) and "question 14" not in alone.caption
+
+
+def along(
+    one: dict[str, Any], points: dict[int, float], *, task: str = "a", metric: str = "acc"
+) -> pd.DataFrame:
+    """Return the collapse of a run's benchmark by step, 10 new tokens a step, error 0.02."""
+    keys = ("run", "model", "seed", "replay_fraction", "policy_label")
+    rows = pd.DataFrame({"checkpoint_step": points.keys(), "collapse": points.values()})
+    rows = rows.assign(n_new_tokens=10 * rows.checkpoint_step, collapse_stderr=0.02)
+    return rows.assign(**{k: one[k] for k in keys}, task=task, metric=metric, tolerance=0.1)
+
+
+def test_benchmarks_run_from_the_base_along_the_mean_of_the_seeds() -> None:
+    first, second = (run(seed=seed) for seed in (0, 1))
+    table = pd.concat(
+        [along(first, {2: 0.1, 4: 0.3, 8: 0.5}), along(second, {2: 0.2, 4: 0.5, 7: 0.9})]
+    )
+    drawing = benchmark_curves(frames([first, second], evals_checkpoints=table))
+    assert isinstance(drawing, Drawing)
+    assert [panel.title for panel in drawing.panels] == ["a, acc: hold 5 %"]
+    assert drawing.data.checkpoint_step.tolist() == [2, 4]  # what both seeds have
+    assert drawing.data.collapse.tolist() == pytest.approx([0.15, 0.4])
+    half = drawing.data.high - drawing.data.collapse
+    assert half.tolist() == pytest.approx([1.96 * 0.02] * 2, rel=1e-4)
+    (line,) = [
+        line
+        for line in drawing.panels[0].figure().axes[0].get_lines()
+        if line.get_label() == "small, 0\u202f% replay"
+    ]
+    assert line.get_xdata() == pytest.approx([0, 20, 40])
+    assert line.get_ydata() == pytest.approx([0, 0.15, 0.4])
+    assert line.get_color() == theme.size_colour(["small"], "small")
+    assert "0.40 (0.36 to 0.44) after 40 new tokens" in drawing.panels[0].alt
+
+
+def test_benchmark_curves_take_the_longest_run_and_a_few_settings() -> None:
+    runs = [run(run="short"), run(run="long", epochs=4), run(run="replayed", replay_fraction=1.0)]
+    runs += [run(run=f"r{n}", policy_label=f"fixed {n}") for n in range(4)]
+    table = pd.concat([along(one, {2: 0.1, 4: 0.3}) for one in runs])
+    undefined = along(runs[1], {2: np.nan, 4: np.nan}, task="b")
+    by_perplexity = along(runs[1], {2: 0.3, 4: 0.4}, task="b", metric="perplexity")
+    drawing = benchmark_curves(
+        frames(runs, evals_checkpoints=pd.concat([table, undefined, by_perplexity]))
+    )
+    assert isinstance(drawing, Drawing)
+    titles = [panel.title for panel in drawing.panels]
+    assert len({title.split(": ")[1] for title in titles}) == MOST_WAYS
+    assert titles[:2] == ["a, acc: hold 5 %", "b, perplexity: hold 5 %"]  # the main policy first
+    assert "2 more settings" in drawing.caption
+    assert set(drawing.data.replay_fraction) == {0.0}
+
+
+def test_benchmark_curves_need_several_checkpoints() -> None:
+    missing = benchmark_curves(frames([run()], evals_checkpoints=along(run(), {4: 0.3})))
+    assert isinstance(missing, Missing)
+    assert "`checkpoints: all` under `evals:`" in missing.reason
 
 
 def bands(ax: Axes) -> list[FillBetweenPolyCollection]:

@@ -33,6 +33,8 @@ def entry(name: str, place: int, *, order: str = "time", replay: float = 0.5) ->
         "recall": place,
         "evals": place if name == "b-time" else None,
         "base_evals": 2 if name == "b-time" else None,
+        "epoch_evals": [],
+        "kept_evals": [3, 4] if name == "b-time" else [],
         "phase": phase | {"checkpoints": {"kind": "even", "count": place + 1}},
         "epochs": 1,
         "n_phases": 1,
@@ -72,7 +74,8 @@ def write_train(folder: Path) -> Path:
         }
     )
     log.to_parquet(folder / "log.parquet")
-    (folder / "phase.json").write_text(json.dumps({"stop_reason": "epochs"}))
+    phase = {"stop_reason": "epochs", "last_step": 4}
+    (folder / "phase.json").write_text(json.dumps(phase))
     return folder
 
 
@@ -153,6 +156,19 @@ def write_evals(folder: Path, n_right: int) -> Path:
     return folder
 
 
+def write_kept(folder: Path, n_right: int, *, step: int) -> Path:
+    write_evals(folder, n_right)
+    (folder / "checkpoint.json").write_text(json.dumps({"step": step}))
+    return folder
+
+
+def write_not_kept(folder: Path) -> Path:
+    """An epoch that kept fewer checkpoints than were asked for."""
+    folder.mkdir()
+    (folder / "checkpoint.json").write_text(json.dumps({"step": None}))
+    return folder
+
+
 def write_inputs(folder: Path) -> dict[str, list[Path]]:
     names = ["a-shuffled", "b-time", "c"]
     ends = {"a-shuffled": 4.8, "b-time": 4.7, "c": 4.4}
@@ -164,7 +180,11 @@ def write_inputs(folder: Path) -> dict[str, list[Path]]:
             write_recall(folder / f"recall-{name}", ORDERS.get(name), end_original=ends[name])
             for name in names
         ],
-        "evals": [write_evals(folder / f"evals-{i}", n) for i, n in enumerate([300, 200, 300])],
+        "evals": [
+            *(write_evals(folder / f"evals-{i}", n) for i, n in enumerate([300, 200, 300])),
+            write_kept(folder / "evals-kept", 260, step=2),
+            write_not_kept(folder / "evals-not-kept"),
+        ],
     }
 
 
@@ -239,6 +259,39 @@ def test_collapse_by_hand(built: Path) -> None:
     assert evals.loc["b-time"].verdict == "collapsed"
     base = evals.loc["base:tiny:s0"]
     assert base.verdict == "undefined" and np.isnan(base.collapse) and base.value == 0.75
+
+
+def test_collapse_along_a_run_by_hand(built: Path) -> None:
+    """Of 300 right answers 260 are left after step 2, and 200 at the end; 100 come by chance."""
+    along = pd.read_csv(built / "evals_checkpoints.csv")
+    assert along.run.tolist() == ["b-time", "b-time"]
+    assert along.checkpoint_step.tolist() == [2, 4] and along.n_new_tokens.tolist() == [16, 32]
+    assert along.collapse.tolist() == pytest.approx([40 / 200, 100 / 200])
+    # Paired: 40 of 400 items differ by 1; of base − now − 0.2·base each lies 0.8, −0.2 or 0.
+    lost = np.repeat([0.8, -0.2, 0.0], [40, 260, 100])
+    error = lost.std(ddof=1) / np.sqrt(400) / 0.5
+    assert along.collapse_stderr[0] == pytest.approx(error)
+    final = pd.read_csv(built / "evals.csv").set_index("run").loc["b-time"]
+    assert along.iloc[1][final.index].tolist() == final.tolist()
+
+
+def test_the_end_of_an_epoch_without_updates_stands_once(tmp_path: Path) -> None:
+    inputs = write_inputs(tmp_path)
+    again = SPEC["runs"][0] | {"epoch_evals": [[0, 0]], "kept_evals": []}  # both end at step 4
+    (tmp_path / "out").mkdir()
+    tables.build(SPEC | {"runs": [again, *SPEC["runs"][1:]]}, inputs, tmp_path / "out")
+    along = pd.read_csv(tmp_path / "out" / "evals_checkpoints.csv")
+    assert along.checkpoint_step.tolist() == [4] and along.value.tolist() == [200 / 400]
+
+
+def test_without_evaluated_runs_the_table_has_its_header_alone(tmp_path: Path) -> None:
+    inputs = write_inputs(tmp_path)
+    nothing = {"evals": None, "base_evals": None, "kept_evals": []}
+    (tmp_path / "out").mkdir()
+    runs = [one | nothing for one in SPEC["runs"]]
+    tables.build(SPEC | {"runs": runs}, inputs, tmp_path / "out")
+    along = pd.read_csv(tmp_path / "out" / "evals_checkpoints.csv")
+    assert along.empty and {"checkpoint_step", "n_new_tokens", "verdict"} <= set(along.columns)
 
 
 def test_bases_and_rates(built: Path) -> None:

@@ -385,16 +385,40 @@ class Layout:
         text = self._text("questions", spec)
         return {"questions": self._tokens_of("questions", {"questions": text})}
 
-    def _evals(self, weights: Artifact, model: str, folder: str = "final") -> Artifact:
+    def _evals_along(self, run: Run, chain: list[Artifact]) -> dict[str, Any]:
+        """Lay out the evaluation of what a run keeps before its end.
+
+        How many updates an epoch takes is not known yet: its earlier checkpoints go by their
+        number, and those that it turns out not to keep are found missing when their turn comes.
+        """
+        ends, kept = [], []
+        phases = [p for p in run.phases for _ in range(p.epochs if isinstance(p, Phase) else 1)]
+        for phase, train in zip(phases, chain, strict=True):
+            n_kept = phase_costs.n_earlier(phase.checkpoints) if isinstance(phase, Phase) else 0
+            for number in range(1, n_kept + 1):
+                label = f"{train.label}_c{number}"
+                kept.append(self._evals(train, run.model, {"kept": number}, label=label))
+            ends.append(self._evals(train, run.model, {"folder": "final"}))
+        return {
+            "epoch_evals": [
+                [self._place("trains", train), self._place("evals", end)]
+                for train, end in zip(chain[:-1], ends[:-1], strict=True)
+            ],
+            "kept_evals": [self._place("evals", one) for one in kept],
+        }
+
+    def _evals(
+        self, weights: Artifact, model: str, which: dict[str, Any], *, label: str = ""
+    ) -> Artifact:
         evals = self.params.evals
         files = sources.task_files(Path(evals.task_dir), evals.tasks)
-        spec = evals.model_dump(mode="json", exclude={"seeds", "revisions"}) | {"folder": folder}
+        of_all = evals.model_dump(mode="json", exclude={"seeds", "revisions", "checkpoints"})
         n_tokens = costs.benchmark_tokens(evals.tasks, evals.limit)
         cost = costs.forward(self.shape(model), n_tokens, row=170)
         return self.add(
             "evals",
-            weights.label,
-            spec,
+            label or weights.label,
+            of_all | which,
             {"weights": weights, **self._benchmarks()},
             source=sources.hashes(files),
             model=model,
@@ -432,7 +456,8 @@ class Layout:
         measured, step = run.seed in self.params.evals.seeds, self._base_step(run)
         folder = folder_name(step) if isinstance(step, int) else step
         weights = ((chain[-1], "final"), (base, folder)) if measured else ()
-        evals = [self._evals(artifact, run.model, name) for artifact, name in weights]
+        evals = [self._evals(one, run.model, {"folder": name}) for one, name in weights]
+        along = measured and self.params.evals.checkpoints == "all"
         self.entries[name] = {
             "run": name,
             "experiments": [run.experiment],
@@ -445,6 +470,7 @@ class Layout:
             "recall": self._place("recalls", recall),
             "evals": self._place("evals", evals[0]) if evals else None,
             "base_evals": self._place("evals", evals[1]) if evals else None,
+            **(self._evals_along(run, chain) if along else {"epoch_evals": [], "kept_evals": []}),
             "phase": phase.model_dump(mode="json"),
             "epochs": phase.epochs,
             "n_phases": len(run.phases),

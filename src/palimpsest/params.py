@@ -309,7 +309,10 @@ class Evals(Closed):
     )
     limit: int | None = Field(None, gt=0, description="items per task; null: all")
     batch_size: int = Field(32, gt=0)
-    seeds: tuple[Seed, ...] = Field((0,), description="seeds whose final weights are evaluated")
+    seeds: tuple[Seed, ...] = Field((0,), description="seeds whose runs are evaluated")
+    checkpoints: Literal["final", "all"] = Field(
+        "final", description="which weights of these runs: the last alone, or all that are kept"
+    )
 
 
 class Fits(Closed):

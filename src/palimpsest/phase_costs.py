@@ -66,6 +66,14 @@ def row_length(phase: Phase) -> int:
     )
 
 
+def n_earlier(checkpoints: P.Checkpoints) -> int:
+    """Return how many checkpoints an epoch keeps before its last; one that ends early keeps fewer.
+
+    Listed steps count whether or not the epoch reaches them.
+    """
+    return (checkpoints.count or len(checkpoints.steps or ()) + 1) - 1
+
+
 def _looks(phase: Phase) -> float:
     """Return how many forward passes over the new rows come beside training.
 
@@ -81,5 +89,5 @@ def _looks(phase: Phase) -> float:
 
 def _weights_kept(checkpoints: P.Checkpoints) -> float:
     """Return how many times the fp32 weights an epoch leaves: the last, moments, and others."""
-    others = (checkpoints.count or len(checkpoints.steps or ()) + 1) - 1
-    return 1.0 + 2.0 * checkpoints.moments + others * (0.5 if checkpoints.dtype == "bf16" else 1.0)
+    others = n_earlier(checkpoints) * (0.5 if checkpoints.dtype == "bf16" else 1.0)
+    return 1.0 + 2.0 * checkpoints.moments + others

@@ -19,7 +19,12 @@ from palimpsest.schedule import Schedule, order
 MOST_ITEMS = 3  # of a list that are named; of the others the number
 ABSENT = "absent"
 MOST_CHANGES = 3  # a candidate that differs in more is not an older version of the same thing
-OWN = ("seed", "kind", "base_step")  # another of these is another thing, not a newer version
+OWN = (
+    "seed",
+    "kind",
+    "base_step",
+    "kept",
+)  # another of these is another thing, not a newer version
 
 # Where the parameters of a stage's specs stand in params.yaml; {model} is the artifact's size.
 SECTIONS: dict[str, tuple[tuple[str, type[BaseModel]], ...]] = {

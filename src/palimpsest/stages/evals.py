@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -34,17 +35,38 @@ def build(spec: dict[str, Any], inputs: dict[str, Any], out: Path) -> None:
     """Evaluate one checkpoint of a base or train artifact.
 
     inputs: weights and, for tasks that come with lm-eval, benchmarks: their folders.
-    spec: tasks, limit, batch_size, folder (a checkpoint's name, or "final") and task_dir, the
-    folder of local task files below the project's root.
+    spec: tasks, limit, batch_size, task_dir, the folder of local task files below the project's
+    root, and which checkpoint: folder (its name, or "final") or kept (of those that an epoch of
+    training kept before its last, the first is 1).
     """
     started = time.monotonic()
-    folder = artifacts.weights(inputs["weights"], spec["folder"])
+    folder = _checkpoint(spec, inputs["weights"], out)
+    if folder is None:
+        return
     harness = _harness(_setting(spec, folder, inputs.get("benchmarks", [])))
     swap_weights(harness.model, folder)
     results, items = run_benchmarks(harness, limit=spec["limit"])
     results.to_parquet(out / "results.parquet", index=False)
     items.to_parquet(out / "items.parquet", index=False)
     progress.note(wall_seconds=time.monotonic() - started)
+
+
+def _checkpoint(spec: dict[str, Any], weights: Path, out: Path) -> Path | None:
+    """Return the folder of the weights; of those kept along the way, write down the step.
+
+    None where an epoch kept fewer: it ended early, or took fewer updates than were to be kept.
+    """
+    if "folder" in spec:
+        return artifacts.weights(weights, spec["folder"])
+    final = artifacts.weights(weights, "final")
+    earlier = [one for one in artifacts.phase_checkpoints(weights) if one.folder != final]
+    found = dict(enumerate(earlier, start=1)).get(spec["kept"])
+    step = None if found is None else found.step
+    (out / "checkpoint.json").write_text(json.dumps({"step": step}) + "\n", "utf-8")
+    if found is None:
+        progress.say(f"checkpoint {spec['kept']}: this epoch kept {len(earlier)} before its last")
+        return None
+    return found.folder
 
 
 def _setting(spec: dict[str, Any], folder: Path, benchmarks: list[Path]) -> Setting:

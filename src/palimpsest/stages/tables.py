@@ -35,7 +35,7 @@ def build(spec: Spec, inputs: Inputs, out: Path) -> None:
     raw = _stacked(entries, inputs)
     tables = _of_runs(entries, raw) | _of_probes(spec, inputs, entries)
     tables["bases.csv"] = _bases(entries, inputs, raw["held_out.parquet"])
-    tables["evals.csv"] = _evals(entries, inputs)
+    tables |= _evals(entries, inputs, raw["steps.parquet"])
     for name, frame in tables.items():
         _write(frame, out / name)
 
@@ -117,20 +117,40 @@ def _bases(entries: list[Spec], inputs: Inputs, held_out: pd.DataFrame) -> pd.Da
     return bases.bases_table(listed, entries, held_out[held_out.checkpoint_step == 0])
 
 
-def _evals(entries: list[Spec], inputs: Inputs) -> pd.DataFrame:
+def _evals(entries: list[Spec], inputs: Inputs, steps: pd.DataFrame) -> Frames:
     read = cache(_answers)  # runs share their base's
     settings = runs.settings_table(entries).set_index("run", drop=False)
-    rows, seen = [], {}
+    rows, along, seen = [], [], {}
     for entry in entries:
         if entry["evals"] is None:
             continue
         base, now = (read(inputs["evals"][entry[place]]) for place in ("base_evals", "evals"))
         head = {name: settings.at[entry["run"], name] for name in evals.EVAL_COLUMNS[:5]}
         rows += evals.eval_rows(head, base, now)
+        for step, folder in sorted(_evaluated(entry, inputs).items()):
+            along += evals.eval_rows(head | {"checkpoint_step": step}, base, read(folder))
         seen[_base_name(entry)] = (entry, base)
     for name, (entry, base) in sorted(seen.items()):
         rows += evals.base_rows(evals.base_head(name, entry), base)
-    return pd.DataFrame(rows, columns=evals.EVAL_COLUMNS)
+    return {
+        "evals.csv": pd.DataFrame(rows, columns=evals.EVAL_COLUMNS),
+        "evals_checkpoints.csv": evals.with_new_tokens(along, steps),
+    }
+
+
+def _evaluated(entry: Spec, inputs: Inputs) -> dict[int, Path]:
+    """Return the evaluations of a run's weights by the number of updates behind them.
+
+    An epoch that takes no update ends where the one before it did.
+    """
+    ends = [*entry["epoch_evals"], [entry["trains"][-1], entry["evals"]]]
+    found = {
+        int(_json(inputs["trains"][train] / "phase.json")["last_step"]): inputs["evals"][place]
+        for train, place in ends
+    }
+    kept = [inputs["evals"][place] for place in entry["kept_evals"]]
+    steps = {folder: _json(folder / "checkpoint.json")["step"] for folder in kept}
+    return found | {step: folder for folder, step in steps.items() if step is not None}
 
 
 def _base_name(entry: Spec) -> str:

@@ -12,7 +12,10 @@ import pandas as pd
 from palimpsest.core.answers.settings import SETTING
 from palimpsest.core.plain_runs import main_policy, plain_runs
 
-CSV_TABLES = ("runs", "experiments", "memory", "rates", "evals", "bases", "shifts", "neighbours")
+CSV_TABLES = (
+    *("runs", "experiments", "memory", "rates", "evals", "evals_checkpoints", "bases"),
+    *("shifts", "neighbours"),
+)
 PARQUET_TABLES = ("steps", "held_out", "recall", "drift", "pieces", "repeats", "lag", "landscape")
 
 
@@ -25,6 +28,7 @@ class Frames:
     memory: pd.DataFrame
     rates: pd.DataFrame
     evals: pd.DataFrame
+    evals_checkpoints: pd.DataFrame
     bases: pd.DataFrame
     shifts: pd.DataFrame
     neighbours: pd.DataFrame

@@ -27,7 +27,7 @@ epochs:
   policy: {kind: hold, decrease: 0.05}
   epochs: [1, 4]
 """,
-    figures=("benchmarks",),
+    figures=("benchmark-curves", "benchmarks"),
 )
 DIFFICULTY = Question(
     11,

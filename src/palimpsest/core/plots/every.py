@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from palimpsest.core.answers.frames import Frames
+from palimpsest.core.plots.benchmark_curves import benchmark_curves
 from palimpsest.core.plots.benchmarks import benchmarks
 from palimpsest.core.plots.critical import critical
 from palimpsest.core.plots.curves import curves
@@ -28,6 +29,7 @@ FIGURES: tuple[Callable[[Frames], Drawing | Missing], ...] = (
     forgetting,
     critical,
     benchmarks,
+    benchmark_curves,
     learning,
     drift,
     layers,

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from palimpsest.core.collapse import (
     TOLERANCES,
@@ -21,6 +22,7 @@ EVAL_COLUMNS = [
     *("value", "stderr", "base_value", "base_stderr", "chance", "collapse", "collapse_stderr"),
     *("low", "high", "tolerance", "verdict", "n_items"),
 ]
+CHECKPOINT_COLUMNS = [*EVAL_COLUMNS[:5], "checkpoint_step", "n_new_tokens", *EVAL_COLUMNS[5:]]
 
 
 class Answers(NamedTuple):
@@ -71,6 +73,16 @@ def base_head(name: str, entry: dict[str, Any]) -> dict[str, Any]:
     """Return the keys of a base's rows: `base:<model>:s<seed>` and no setting of training."""
     keys = {key: entry[key] for key in ("model", "seed")}
     return {"run": name, **keys, "replay_fraction": np.nan, "policy_label": ""}
+
+
+def with_new_tokens(rows: list[dict[str, Any]], steps: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of checkpoints with the new tokens that their run had seen by then."""
+    columns = [name for name in CHECKPOINT_COLUMNS if name != "n_new_tokens"]
+    table = pd.DataFrame(rows, columns=columns).astype({"checkpoint_step": int})
+    seen = steps[["run", "step", "n_new_tokens"]].rename(columns={"step": "checkpoint_step"})
+    table = table.merge(seen, on=["run", "checkpoint_step"], how="left")
+    table.loc[table.checkpoint_step == 0, "n_new_tokens"] = 0  # ended before its first update
+    return table.astype({"n_new_tokens": int})[CHECKPOINT_COLUMNS]
 
 
 def _collapse(key: tuple[str, str], base: Answers, now: Answers, *, chance: float) -> Collapse:
