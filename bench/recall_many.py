@@ -21,6 +21,7 @@ import pandas as pd
 import torch
 from recall import CONTEXT, SIZES, VOCAB, forward, make
 
+from palimpsest.core.live import live_frame
 from palimpsest.core.losses import micro_batch_tokens, pack
 from palimpsest.core.models import device, save_causal_lm
 from palimpsest.core.streams import make_stream
@@ -148,8 +149,7 @@ def write_phase(train: Path) -> None:
     integers = dict.fromkeys(("piece", "visit", "position", "n_tokens"), "int64")
     passes = pd.DataFrame(columns=[*integers, "first_step", "last_step"]).astype(integers)
     passes.to_parquet(train / "pieces.parquet")
-    live = pd.DataFrame(columns=["moment", "piece", "visit", "loss_nats"])
-    live.astype({"piece": int, "visit": int, "loss_nats": float}).to_parquet(train / "live.parquet")
+    live_frame([]).to_parquet(train / "live.parquet")
 
 
 def write_tokens(folder: Path, *, seed: int) -> None:
