@@ -75,19 +75,24 @@ def come_back(frames: Frames) -> Answer:
         return RETURN.not_run(missing, frames)
     cells = ends[ends.verdict_first == "collapsed"].reset_index(drop=True)
     half = reach(cells)
+    low, high = (cells["mean"] - half).min(), (cells["mean"] + half).max()
     return RETURN.answered(
         every(cells, CAME_BACK),
         sentence=f"{len(cells)} of {len(ends)} benchmark results were a collapse after the fewest "
         "epochs; the table says how much of it came back.",
-        value="; ".join(f"{row.model}, {row.task}: {plain(row.mean)}" for row in each(cells))
-        or "–",
-        interval="; ".join(
-            between(mean - reached, mean + reached, decimals=2)
-            for mean, reached in zip(cells["mean"], half, strict=True)
-        ),
+        value=_came_back(cells),
+        interval=f"all intervals: {between(low, high, decimals=2)}" if len(cells) else "",
         header=("size", "setting", "benchmark", "epochs", "collapse first", "last", "came back"),
         rows=tuple(_epoch_row(row) for row in each(ends)),
     )
+
+
+def _came_back(cells: pd.DataFrame) -> str:
+    """Return the median and the range of what came back, over sizes, settings and benchmarks."""
+    if cells.empty:
+        return "–"
+    back = cells["mean"]
+    return f"{plain(back.median())} (median; {plain(back.min())} to {plain(back.max())})"
 
 
 def _first_and_last(frames: Frames) -> pd.DataFrame:
