@@ -3,13 +3,15 @@
 Prints tokens per second and MFU for Pythia's shapes, 70m to 1b, with random weights and rows of
 2,048 tokens, all in one run; then recall's losses against a forward pass alone. Results are kept in
 bench/gpu.md. Run from the project's root on a machine with a GPU: python bench/gpu.py
+With --tiny it takes a tiny shape on any machine, to see that it works: those figures mean nothing.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -17,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from transformers import PreTrainedModel, Trainer, TrainingArguments
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 
 from palimpsest import costs
 from palimpsest.core.course import Course, Progress, Trainee
@@ -26,15 +28,15 @@ from palimpsest.core.losses import micro_batch_tokens, pack, row_losses
 from palimpsest.core.models import new_neox
 from palimpsest.core.policies import fixed
 from palimpsest.core.rows import Batch, Row
+from palimpsest.core.speed import peak_operations
 from palimpsest.core.stops import Settings
 from palimpsest.shapes import PYTHIA, Shape
 
-HEADS = {"pythia-70m": 8, "pythia-160m": 12, "pythia-410m": 16, "pythia-1b": 8}
+HEADS = {"pythia-70m": 8, "pythia-160m": 12, "pythia-410m": 16, "pythia-1b": 8, "tiny": 2}
 ROW, ROWS = 2048, 16
 STEPS, WARM_UP = 20, 5
 LEARNING_RATE = 1e-5
-# Dense bfloat16 operations a second, from NVIDIA's data sheets (SXM).
-PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
+TINY, TINY_ROW, TINY_ROWS = Shape(16, 1, 50, 32), 32, 4
 OPTIMIZER = {
     "kind": "adamw",
     "beta1": 0.9,
@@ -48,25 +50,35 @@ OPTIMIZER = {
 
 @dataclass(frozen=True)
 class Case:
-    """One shape, and the rows that every contestant trains on."""
+    """One shape, and the tokens (steps, rows, targets + 1) that every contestant trains on."""
 
     name: str
     shape: Shape
     rows: np.ndarray
 
     @property
+    def row(self) -> int:
+        """Targets of a row."""
+        return int(self.rows.shape[2]) - 1
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of a step."""
+        return int(self.rows.shape[1])
+
+    @property
     def n_tokens(self) -> int:
         """Targets of one step."""
-        return ROW * ROWS
+        return self.row * self.n_rows
 
     def model(self) -> PreTrainedModel:
-        """Return the model with random fp32 weights, on the GPU."""
+        """Return the model with random fp32 weights, on the GPU where there is one."""
         return new_neox(
             hidden_size=self.shape.hidden_size,
             layers=self.shape.layers,
             heads=HEADS[self.name],
             vocab_size=self.shape.vocab_size,
-            context_length=ROW,
+            context_length=self.row,
             seed=0,
         )
 
@@ -76,23 +88,74 @@ class Case:
         return Batch(new=tuple(Row(row, "new", 0, piece=-1) for row in chosen), replay=())
 
 
-def main() -> None:
-    """Measure every shape; without a GPU say so and measure nothing."""
-    if not torch.cuda.is_available():
+@dataclass
+class Clock:
+    """The moments at which steps ended, the device's work included: one clock for everybody."""
+
+    moments: list[float] = field(default_factory=list)
+
+    def stamp(self) -> None:
+        """Wait for the device and note the time."""
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.moments.append(time.perf_counter())
+
+    def tokens_per_second(self, case: Case) -> float:
+        """Return the speed of the steps after those that warm up."""
+        seconds = self.moments[-1] - self.moments[WARM_UP - 1]
+        return case.n_tokens * (len(self.moments) - WARM_UP) / seconds
+
+
+class Stamps(TrainerCallback):
+    """Stamps the clock after each of Trainer's updates."""
+
+    def __init__(self, clock: Clock):
+        self.clock = clock
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        """Stamp: the update has been made, the gradient is gone."""
+        self.clock.stamp()
+
+
+def main(arguments: list[str]) -> None:
+    """Measure every shape; without a GPU say so and measure nothing but a tiny one, if asked."""
+    tiny = arguments == ["--tiny"]
+    if not (tiny or torch.cuda.is_available()):
         print("no GPU here: nothing measured")
         return
-    device = torch.cuda.get_device_name()
-    peak = next((flops for name, flops in PEAKS.items() if name in device), float("nan"))
+    on_gpu = torch.cuda.is_available()
+    peak = peak_operations(torch.device("cuda" if on_gpu else "cpu")) or float("nan")
+    name = torch.cuda.get_device_name() if on_gpu else "CPU"
     print(
-        f"{device}, torch {torch.__version__}; MFU of {peak:.3g} dense bfloat16 operations a second"
+        f"{name}, torch {torch.__version__}; MFU of {peak:.3g} dense bfloat16 operations a second,"
     )
-    for name in HEADS:
-        shape = PYTHIA[name]
-        rows = np.random.default_rng(0).integers(0, 50_000, (STEPS, ROWS, ROW + 1))
-        for what, tokens_per_second, passes in measured(Case(name, shape, rows)):
-            flops = costs.training(shape, 1, row=ROW).flops * passes / 3
-            mfu = tokens_per_second * flops / peak
-            print(f"{name:12} {what:24} {tokens_per_second:12,.0f} tokens/s  MFU {mfu:.1%}")
+    print("by 6 N per token as in the records, then with attention and output head (bench/gpu.md)")
+    for case in [tiny_case()] if tiny else pythia_cases():
+        for what, tokens_per_second, passes in measured(case):
+            usual, whole = (tokens_per_second * n / peak for n in operations(case, passes))
+            print(
+                f"{case.name:12} {what:24} {tokens_per_second:12,.0f} tokens/s  "
+                f"MFU {usual:.1%}, {whole:.1%}"
+            )
+
+
+def tiny_case() -> Case:
+    """Return a shape that any machine trains at once."""
+    tokens = np.random.default_rng(0).integers(0, TINY.vocab_size, (STEPS, TINY_ROWS, TINY_ROW + 1))
+    return Case("tiny", TINY, tokens)
+
+
+def pythia_cases() -> Iterator[Case]:
+    """Yield Pythia's shapes, smallest first."""
+    for name in (name for name in HEADS if name in PYTHIA):
+        tokens = np.random.default_rng(0).integers(0, 50_000, (STEPS, ROWS, ROW + 1))
+        yield Case(name, PYTHIA[name], tokens)
+
+
+def operations(case: Case, passes: int) -> tuple[float, float]:
+    """Return the operations of a token: 2 N per pass, and with attention and output head."""
+    n_params, _ = costs.parameters(case.shape)
+    return 2.0 * n_params * passes, costs.training(case.shape, 1, row=case.row).flops * passes / 3
 
 
 def measured(case: Case) -> Iterator[tuple[str, float, int]]:
@@ -111,13 +174,7 @@ def measured(case: Case) -> Iterator[tuple[str, float, int]]:
 
 def ours(case: Case) -> float:
     """Train by the program's own loop at a fixed rate."""
-    trainee = Trainee(case.model(), OPTIMIZER)
-    moments: list[float] = []
-
-    def after_step() -> None:
-        torch.cuda.synchronize()
-        moments.append(time.perf_counter())
-
+    trainee, clock = Trainee(case.model(), OPTIMIZER), Clock()
     course = Course(
         batch=case.batch,
         n_steps=STEPS,
@@ -125,71 +182,77 @@ def ours(case: Case) -> float:
         policy_params=fixed.Params(kind="fixed", learning_rate=LEARNING_RATE),
         stops=Settings(diverged_patience=None),
     )
-    train(trainee, course, Progress(), after_step=after_step)
-    return case.n_tokens * (STEPS - WARM_UP) / (moments[-1] - moments[WARM_UP - 1])
+    train(trainee, course, Progress(), after_step=clock.stamp)
+    return clock.tokens_per_second(case)
 
 
 def plain(case: Case) -> float:
     """Train by the shortest loop: bfloat16 autocast, torch.compile, fused AdamW."""
     model: Any = case.model().train()
-    compiled: Any = torch.compile(model)
+    on_gpu = torch.cuda.is_available()
+    compiled: Any = torch.compile(model) if on_gpu else model  # elsewhere it asks for a compiler
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, fused=True)
-    batches = torch.from_numpy(case.rows).cuda()
+    batches = torch.from_numpy(case.rows).to(model.device)
 
     def step(number: int) -> None:
-        for rows in batches[number].split(max(1, micro_batch_tokens(model) // ROW)):
-            with torch.autocast("cuda", dtype=torch.bfloat16):
-                loss = next_token_loss(compiled(rows[:, :-1]).logits, rows) * len(rows) / ROWS
+        for rows in batches[number].split(max(1, micro_batch_tokens(model) // case.row)):
+            with torch.autocast(model.device.type, dtype=torch.bfloat16):
+                loss = next_token_loss(compiled(rows[:, :-1]).logits, rows)
+                loss = loss * len(rows) / case.n_rows
             loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
 
-    return case.n_tokens / seconds_per_call(step)
+    return timed(case, step)
 
 
 def trainer(case: Case) -> float:
     """Train by Hugging Face's Trainer with bfloat16 and fused AdamW."""
     model: Any = case.model()
-    rows = [{"input_ids": row[:-1], "labels": row[:-1]} for row in case.rows.reshape(-1, ROW + 1)]
-    per_device = max(1, micro_batch_tokens(model) // ROW)
+    flat = case.rows.reshape(-1, case.row + 1)
+    rows = [{"input_ids": row[:-1], "labels": row[:-1]} for row in flat]
+    per_device = min(max(1, micro_batch_tokens(model) // case.row), case.n_rows)
+    clock = Clock()
     with TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             folder,
             max_steps=STEPS,
-            per_device_train_batch_size=min(per_device, ROWS),
-            gradient_accumulation_steps=max(1, ROWS // per_device),
+            per_device_train_batch_size=per_device,
+            gradient_accumulation_steps=case.n_rows // per_device,
             bf16=True,
+            use_cpu=not torch.cuda.is_available(),
             optim="adamw_torch_fused",
             learning_rate=LEARNING_RATE,
             report_to=[],
             save_strategy="no",
             disable_tqdm=True,
         )
-        done = Trainer(model=model, args=arguments, train_dataset=rows).train()
-    return float(case.n_tokens * STEPS / done.metrics["train_runtime"])
+        callbacks = [Stamps(clock)]
+        Trainer(model=model, args=arguments, train_dataset=rows, callbacks=callbacks).train()
+    return clock.tokens_per_second(case)
 
 
 def recall(case: Case) -> float:
     """Measure losses by the program's own path."""
     model: Any = case.model()
     rows = case.batch(0).new
-    packed = pack(rows, max_tokens=micro_batch_tokens(model), device=torch.device("cuda"))
-    return case.n_tokens / seconds_per_call(lambda _: row_losses(model, packed))
+    packed = pack(rows, max_tokens=micro_batch_tokens(model), device=model.device)
+    return timed(case, lambda _: row_losses(model, packed))
 
 
 def forward_alone(case: Case) -> float:
     """Run the model forward in the same micro-batches and dtype, and nothing after its logits."""
     model: Any = case.model()
-    rows = torch.from_numpy(case.rows[0]).cuda()[:, :-1]
-    parts = rows.split(max(1, micro_batch_tokens(model) // ROW))
+    rows = torch.from_numpy(case.rows[0]).to(model.device)[:, :-1]
+    parts = rows.split(max(1, micro_batch_tokens(model) // case.row))
 
     def step(_: int) -> None:
         with torch.no_grad():
             for part in parts:
                 model(part, use_cache=False)
 
-    return case.n_tokens / seconds_per_call(step)
+    return timed(case, step)
 
 
 def next_token_loss(logits_BTV: Tensor, rows: Tensor) -> Tensor:
@@ -197,17 +260,14 @@ def next_token_loss(logits_BTV: Tensor, rows: Tensor) -> Tensor:
     return cross_entropy(logits_BTV.flatten(0, 1).float(), rows[:, 1:].flatten())
 
 
-def seconds_per_call(step: Callable[[int], Any]) -> float:
-    """Return the seconds of one call, after some that warm up."""
-    for number in range(WARM_UP):
+def timed(case: Case, step: Callable[[int], Any]) -> float:
+    """Return the tokens per second of steps, after some that warm up."""
+    clock = Clock()
+    for number in range(STEPS):
         step(number)
-    torch.cuda.synchronize()
-    began = time.perf_counter()
-    for number in range(WARM_UP, STEPS):
-        step(number)
-    torch.cuda.synchronize()
-    return (time.perf_counter() - began) / (STEPS - WARM_UP)
+        clock.stamp()
+    return clock.tokens_per_second(case)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
