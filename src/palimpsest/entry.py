@@ -6,19 +6,21 @@ import difflib
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from palimpsest import params as P
-from palimpsest import progress, slurm, store
+from palimpsest import progress, slurm, store, watching
 from palimpsest.again import build_again
 from palimpsest.core.plug_ins import nearest
 from palimpsest.faults import Fault
 from palimpsest.fingerprint import digest
-from palimpsest.plan import ACCEPTED, DVC_FILE, Stages, check_stages
+from palimpsest.plan import ACCEPTED, DVC_FILE, Artifact, Stages, check_stages
 from palimpsest.schedule import Schedule, own, schedule
 
 PARAMS, STUDIES = Path("params.yaml"), Path("studies")
-FLAGS = ("-n", "--dry-run", "--dryrun", "-p", "--printshellcmds", "-k", "--keep-going")
+DRY_RUN = {"-n", "--dry-run", "--dryrun"}
+FLAGS = (*DRY_RUN, "-p", "--printshellcmds", "-k", "--keep-going")
 KEPT = store.WORK / "params"  # edited parameter files that another study has replaced
 
 
@@ -27,7 +29,7 @@ def build_and_record(arguments: list[str], *, again: str | None = None) -> int:
     to_do = schedule(str(PARAMS), by="cores", cores=1)
     code = _build_again(to_do, again, arguments) if again else 0
     if code == 0 and (arguments or again or not to_do.all_stands()):
-        code = _call("snakemake", *arguments)
+        code = _call("snakemake", *arguments, awaited=_awaited(to_do, arguments))
         to_do = schedule(str(PARAMS), by="cores", cores=1)
     return code or _record(to_do)
 
@@ -59,6 +61,14 @@ def snakemake_options(*, quiet: bool, verbose: bool) -> list[str]:
     if quiet:
         return ["--quiet", "all"]
     return ["--quiet", "host", "--printshellcmds"] if verbose else []
+
+
+def _awaited(to_do: Schedule, arguments: list[str]) -> set[Artifact]:
+    """Return what Snakemake is to build; nothing in a dry run, or for targets that are files."""
+    if not DRY_RUN.isdisjoint(arguments) or any("/" in one for one in arguments):
+        return set()
+    rules = [f"stage_{stage}" for stage in to_do.order]
+    return to_do.awaited([to_do.order[rules.index(one)] for one in arguments if one in rules])
 
 
 def _build_again(to_do: Schedule, stage: str, arguments: list[str]) -> int:
@@ -160,16 +170,14 @@ def _committed(file: Path) -> bytes | None:
     return done.stdout if done.returncode == 0 else None
 
 
-def _call(program: str, *arguments: str) -> int:
-    """Run a program of this environment, found beside the interpreter even if not activated."""
+def _call(program: str, *arguments: str, awaited: Iterable[Artifact] = ()) -> int:
+    """Run a program of this environment, found beside the interpreter even if not activated.
+
+    A bar shows how much stands of what is `awaited`.
+    """
     beside = str(Path(sys.executable).parent)
     path = os.pathsep.join([beside, os.environ.get("PATH", "")])
     try:
-        process = subprocess.Popen([program, *arguments], env=os.environ | {"PATH": path})
+        return watching.call([program, *arguments], os.environ | {"PATH": path}, awaited)
     except FileNotFoundError:
         raise Fault(f"{program}: not installed; run `make setup`") from None
-    while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            progress.say(f"waiting for {program} to end its jobs; what they saved is resumed")

@@ -6,7 +6,11 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
 
 SECONDS = "PALIMPSEST_SECONDS_BETWEEN_LINES"  # how a command tells the jobs that it starts
 ON_A_TERMINAL, IN_A_FILE = 10.0, 60.0
@@ -44,6 +48,25 @@ def step_done(done: int, total: int, what: str = "step") -> None:
     _last_line = now
     pace = Pace(seconds=now - _first[0], work=done - _first[1])
     say(f"{_prefix}: {what} {done}/{total}{pace.left(total - done)}")
+
+
+def track(
+    items: Sequence[T], what: str, unit: str = "artifact", *, quiet: bool = False
+) -> Iterator[T]:
+    """Yield items with a bar and the time left; in a file a line a minute, and quiet none."""
+    if quiet or not items:
+        yield from items
+    elif sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import track as bar
+
+        yield from bar(items, what, console=Console(stderr=True), transient=True)
+    else:
+        announce(quiet=False)
+        begin(what)
+        for done, item in enumerate(items, start=1):
+            yield item
+            step_done(done, len(items), unit)
 
 
 @dataclass

@@ -29,7 +29,7 @@ from palimpsest.core.rows import Row
 from palimpsest.core.streams import Stream, make_stream
 from palimpsest.faults import Fault
 from palimpsest.params import Optimizer
-from palimpsest.progress import begin, step_done
+from palimpsest.progress import track
 
 MAX_CHARACTERS = 2**24  # of a text: 4 million tokens, of which a probe takes some thousand
 N_ORIGINAL_TOKENS = 2048  # of the replay text's end: measured on, never replayed
@@ -69,16 +69,14 @@ class Measured:
 def measure(asked: Asked) -> Measured:
     """Probe the model on batches that lie evenly over the text; a Fault says what is missing."""
     _check(asked)
-    begin("probe")
     model, tokenizer = _load(asked.model)
     stream = _stream(asked, model, tokenizer)
     spec = _spec(asked)
     bench = Bench(spec, model, FlatWeights(model), stream, _original(asked, tokenizer))
     steps = steps_to_probe(stream.n_steps, batches=asked.batches, warm_steps=asked.warm_steps)
     digest, records = bench.flat.digest(), []
-    for batch, step in enumerate(steps):
+    for batch, step in enumerate(track(steps, "probe", "batch")):
         records.append(probe_batch(bench, batch=batch, step=step))
-        step_done(batch + 1, len(steps), "batch")
     if bench.flat.digest() != digest:
         raise RuntimeError("the probe has changed the weights that it measures")
     return Measured(asked, *count_parameters(model), records=records, spec=spec)

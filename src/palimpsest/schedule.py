@@ -48,7 +48,7 @@ class Schedule:
         self._present = {stage: store.folders(stage) for stage in self.order}
         self._chains_per_batch, self._cores = _chains_per_batch(by), cores
         self._nodes = [] if nodes is None else needs.read_nodes(nodes)
-        self._needed = self._closure()
+        self._needed = self._closure([self.plan.last])
         self.batches = self._cut()
         self._by_name = {(batch.stage, batch.name): batch for batch in self.batches}
         self._batch_of = {member: batch for batch in self.batches for member in batch.members}
@@ -75,10 +75,16 @@ class Schedule:
         """Return whether `all` asks for nothing that is not there."""
         return not self._needed and all(Path(file).exists() for file in self.everything())
 
-    def _closure(self) -> set[Artifact]:
-        """Return the missing artifacts that the report needs; what stands hides what it needed."""
+    def awaited(self, stages: Iterable[str] = ()) -> set[Artifact]:
+        """Return what a run builds: what some stages lack, or all do, and what that needs."""
+        ends, changing = list(stages) or self._changing(), self._changing()
+        asked = {*ends, *(u for u in changing for s in ends if self.plan.stages.reaches(s, u))}
+        return self._closure([a for stage in asked for a in self.missing(stage)])
+
+    def _closure(self, ends: Iterable[Artifact]) -> set[Artifact]:
+        """Return the missing artifacts that some need; what stands hides what it needed."""
         needed: set[Artifact] = set()
-        open_ends = [self.plan.last]
+        open_ends = list(ends)
         while open_ends:
             artifact = open_ends.pop()
             if artifact not in needed and self.is_missing(artifact):
@@ -121,18 +127,17 @@ class Schedule:
         return files + (self.results_target() if stage == self.order[-1] else [])
 
     def everything(self) -> list[str]:
-        """Return what `all` asks for: the report, and the index of each stage that changes.
+        """Return what `all` asks for: the report, and the index of each stage that changes."""
+        asked = [file for stage in self._changing() for file in self.index_target(stage)]
+        return asked + self.results_target()
 
-        A stage that is not here at all and that nothing needs stays away: a partial pull is
-        complete.
+    def _changing(self) -> list[str]:
+        """Return the stages that `all` asks for: needed by the report, or here at all.
+
+        A stage that is not here and that nothing needs stays away: a partial pull is complete.
         """
-        changing = {a.stage for a in self._needed}
-        asked = [
-            stage
-            for stage in self.order
-            if stage in changing or (store.RUNS / stage).is_dir() or stage == self.order[-1]
-        ]
-        return [f for stage in asked for f in self.index_target(stage)] + self.results_target()
+        needed = {a.stage for a in self._needed} | {self.order[-1]}
+        return [s for s in self.order if s in needed or (store.RUNS / s).is_dir()]
 
     def index_target(self, stage: str) -> list[str]:
         """Return the stage's index; and a tidying step if the index stands beside a surplus."""

@@ -17,8 +17,8 @@ from palimpsest.commands.shared import (
     console,
     say,
     show,
-    track,
 )
+from palimpsest.progress import track
 
 if TYPE_CHECKING:
     from palimpsest.pruning import Leftover

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console, RenderableType
 
-from palimpsest import progress
 from palimpsest.faults import Fault
 
-T = TypeVar("T")
 PARAMS, SLURM_PROFILE = Path("params.yaml"), Path("workflow/profiles/slurm")
 ParamsOption = Annotated[
     Path, typer.Option("--params", help="Parameter file to read instead of params.yaml.")
@@ -47,22 +45,6 @@ def ask(question: str, *, yes: bool) -> bool:
     if not sys.stdin.isatty():
         raise Fault(f"{question} Nobody can be asked here: add --yes")
     return typer.confirm(question)
-
-
-def track(items: Sequence[T], what: str, *, quiet: bool = False) -> Iterator[T]:
-    """Yield items with a bar and the time left; in a file a line a minute, and quiet none."""
-    if quiet or not items:
-        yield from items
-    elif sys.stderr.isatty():
-        from rich.progress import track as bar
-
-        yield from bar(items, what, console=Console(stderr=True), transient=True)
-    else:
-        progress.announce(quiet=False)
-        progress.begin(what)
-        for done, item in enumerate(items):
-            progress.step_done(done, len(items), "artifact")
-            yield item
 
 
 def complete_stage(incomplete: str) -> list[str]:

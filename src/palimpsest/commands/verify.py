@@ -13,8 +13,8 @@ from palimpsest.commands.shared import (
     chosen_stages,
     say,
     show,
-    track,
 )
+from palimpsest.progress import track
 
 
 def verify(
