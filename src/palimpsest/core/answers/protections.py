@@ -39,6 +39,7 @@ consolidation:
     - {replay_fraction: 0.0}
     - {replay_fraction: 1.0}
 """,
+    figures=("protections",),
 )
 SMALL_NATS = 0.01
 METHODS = {

@@ -60,6 +60,7 @@ edges:
   policy: {kind: fixed, learning_rate: [1.0e-3, 1.0e-2]}
   measure_edge_every: 4
 """,
+    figures=("beyond-edge",),
 )
 NEVER = Question(
     6,
@@ -169,33 +170,45 @@ def _wanted(target: str, decrease: float) -> str:
 
 def beyond_edge(frames: Frames) -> Answer:
     """Answer question 5 from the measured share of steps beyond the edge, per setting."""
-    runs = frames.runs[frames.runs.policy == "fixed"].dropna(subset=["share_beyond_edge"])
-    if runs.empty:
+    cells = edge_shares(frames)
+    if cells.empty:
         missing = "fixed-rate run whose steps were measured against their edge"
         return BEYOND.not_run(missing, frames)
-    cells, n_free = _shares_beyond(runs, frames.steps)
-    wide, shared = (share_bounds(cells, n_free=n_free, n_tests=n) for n in (1, len(cells)))
-    verdict: Verdict = "no" if (wide[1] < FEW_STEPS).all() else "not decidable"
-    verdict = "yes" if (shared[0] > FEW_STEPS).any() else verdict
+    verdict: Verdict = "no" if (cells.high < FEW_STEPS).all() else "not decidable"
+    verdict = "yes" if (cells.surely_above > FEW_STEPS).any() else verdict
     largest = int(cells["mean"].to_numpy().argmax())
     return BEYOND.answered(
         verdict,
-        sentence=f"In {int((wide[0] > FEW_STEPS).sum())} of {len(cells)} settings the interval "
+        sentence=f"In {int((cells.low > FEW_STEPS).sum())} of {len(cells)} settings the interval "
         f"lies above {percent(FEW_STEPS)}. The largest share: {_place(cells.iloc[largest])}.",
         value=percent(cells["mean"].iloc[largest], decimals=1),
-        interval=_shares(wide[0][largest], wide[1][largest]),
+        interval=_shares(cells.low[largest], cells.high[largest]),
         header=("setting", "steps beyond their edge", "interval", "steps measured", "seeds"),
         rows=tuple(
             (
                 _place(row),
                 percent(row["mean"], decimals=1),
-                _shares(low, high),
+                _shares(row.low, row.high),
                 str(int(row.n)),
                 str(int(row.n_seeds)),
             )
-            for (_, row), low, high in zip(cells.iterrows(), *wide, strict=True)
+            for _, row in cells.iterrows()
         ),
     )
+
+
+def edge_shares(frames: Frames) -> pd.DataFrame:
+    """Return each fixed-rate setting's share of steps beyond the edge: mean, low, high (95 %).
+
+    `surely_above` is the lower end of an interval that shares its 5 % with all settings.
+    """
+    runs = frames.runs[frames.runs.policy == "fixed"].dropna(subset=["share_beyond_edge"])
+    if runs.empty:
+        return pd.DataFrame()
+    cells, n_free = _shares_beyond(runs, frames.steps)
+    low, high = share_bounds(cells, n_free=n_free, n_tests=1)
+    surely_above, _ = share_bounds(cells, n_free=n_free, n_tests=len(cells))
+    return cells.assign(low=low, high=high, surely_above=surely_above)
 
 
 def _shares_beyond(runs: pd.DataFrame, steps: pd.DataFrame) -> tuple[pd.DataFrame, float]:

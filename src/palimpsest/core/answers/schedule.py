@@ -27,7 +27,7 @@ epochs:
   policy: {kind: hold, decrease: 0.05}
   epochs: [1, 4]
 """,
-    figures=("benchmark-curves", "benchmarks"),
+    figures=("epochs", "benchmark-curves", "benchmarks"),
 )
 DIFFICULTY = Question(
     11,
@@ -45,6 +45,7 @@ difficulty:
   stream: {order: [time, easy-first, hard-first]}
   replay_fraction: [0.0, 1.0]
 """,
+    figures=("difficulty",),
 )
 LONGER = Question(
     13,
@@ -60,8 +61,10 @@ bases:
   seed: [0, 1, 2]
   base_step: [{early}, final]
 """,
+    figures=("longer-base",),
 )
 SETTING = ["model", "n_params", "policy_label", "replay_fraction", "stream", "repeats"]
+EPOCHS = [*SETTING, "order", "seed", "task", "metric"]
 CAME_BACK = 0.05
 SMALL_NATS = 0.01
 ORDERS = ("easy-first", "hard-first")
@@ -95,16 +98,21 @@ def _came_back(cells: pd.DataFrame) -> str:
     return f"{plain(back.median())} (median; {plain(back.min())} to {plain(back.max())})"
 
 
-def _first_and_last(frames: Frames) -> pd.DataFrame:
-    """Return what came back between the fewest and the most epochs: mean, stderr, n_free."""
+def by_epochs(frames: Frames) -> pd.DataFrame:
+    """Return the collapse of each setting, seed and benchmark that has several epochs."""
     columns = ["run", "n_params", "stream", "order", "repeats", "epochs"]
     evals = frames.evals.dropna(subset=["collapse", "collapse_stderr"])
-    evals = evals.merge(frames.runs[columns], on="run")
-    keys = [*SETTING, "order", "seed", "task", "metric"]
-    ordered = evals.sort_values("epochs").groupby(keys)
+    evals = evals.merge(frames.runs[columns], on="run").sort_values("epochs", kind="stable")
+    several = evals.groupby(EPOCHS).epochs.transform("nunique") > 1
+    return evals[several]
+
+
+def _first_and_last(frames: Frames) -> pd.DataFrame:
+    """Return what came back between the fewest and the most epochs: mean, stderr, n_free."""
+    ordered = by_epochs(frames).groupby(EPOCHS)
     names = ["epochs", "collapse", "collapse_stderr", "verdict"]
     ends = ordered[names].first().join(ordered[names].last(), lsuffix="_first", rsuffix="_last")
-    ends = ends[ends.epochs_last > ends.epochs_first].reset_index()
+    ends = ends.reset_index()
     error = np.hypot(ends.collapse_stderr_first, ends.collapse_stderr_last)
     return ends.assign(mean=ends.collapse_first - ends.collapse_last, stderr=error, n_free=10**6)
 
@@ -123,11 +131,10 @@ def _epoch_row(row: Any) -> tuple[str, ...]:
 
 def difficulty(frames: Frames) -> Answer:
     """Answer question 11 from runs in easy-first or hard-first order and their time-order pairs."""
-    gains = _gains(frames.runs)
-    if gains.empty:
+    cells = order_gains(frames)
+    if cells.empty:
         missing = "run ordered by difficulty beside one in time order"
         return DIFFICULTY.not_run(missing, frames)
-    cells = over_seeds(gains, "gap", by=["of", "order", *SETTING])
     claims = cells.groupby(["of", "order"])
     verdicts = {key: every(ours, SMALL_NATS, among=len(claims)) for key, ours in claims}
     return DIFFICULTY.answered(
@@ -158,6 +165,11 @@ def _gap_cells(row: Any) -> tuple[str, str, str]:
     return nats(row.mean, signed=True), between(row.low, row.high), str(row.n_seeds)
 
 
+def order_gains(frames: Frames) -> pd.DataFrame:
+    """Return what each order gains at each setting, over seeds: of, order, mean, low, high."""
+    return over_seeds(_gains(frames.runs), "gap", by=["of", "order", *SETTING])
+
+
 def _gains(runs: pd.DataFrame) -> pd.DataFrame:
     """Return what each order gains against time order, seed by seed: order, of, gap."""
     once = runs[runs.n_phases == 1]
@@ -180,10 +192,11 @@ def _gains(runs: pd.DataFrame) -> pd.DataFrame:
 
 def longer_base(frames: Frames) -> Answer:
     """Answer question 13 from settings that were run from several bases of one size and seed."""
-    gaps = _longest_minus_shortest(frames)
-    if gaps.empty:
+    bases = by_base(frames)
+    if bases.empty:
         missing = "setting that was run from several checkpoints of one base"
         return LONGER.not_run(missing, frames)
+    gaps = bases[bases.longest]
     cells = over_seeds(gaps, "gap", by=["model", "n_params"]).sort_values("n_params")
     return LONGER.answered(
         every(cells, SMALL_NATS),
@@ -196,8 +209,11 @@ def longer_base(frames: Frames) -> Answer:
     )
 
 
-def _longest_minus_shortest(frames: Frames) -> pd.DataFrame:
-    """Return the gap of each setting and seed that was run from two pretraining steps or more."""
+def by_base(frames: Frames) -> pd.DataFrame:
+    """Return forgetting by size, seed and base step where there are several; settings averaged.
+
+    `gap` is forgetting minus that of the same settings from their least-trained base.
+    """
     last = frames.final_bases.groupby("model").step.max()
     runs = frames.runs[(frames.runs.order == "time") & (frames.runs.replay_fraction < 1)]
     found = runs.policy_label.str.extract(BASE_STEP)[0].astype(float)
@@ -206,12 +222,15 @@ def _longest_minus_shortest(frames: Frames) -> pd.DataFrame:
         policy_label=runs.policy_label.str.replace(BASE_STEP, "", regex=True),
     ).dropna(subset=["base_step", "forgetting_nats"])
     keys = [*SETTING, "epochs", "n_phases", "n_steps", "seed"]
-    ordered = runs.sort_values("base_step").groupby(keys)
-    ends = ordered[["base_step", "forgetting_nats"]].first()
-    last_ones = ordered[["base_step", "forgetting_nats"]].last()
-    gaps = (last_ones.forgetting_nats - ends.forgetting_nats).rename("gap")
-    several = gaps[last_ones.base_step > ends.base_step].reset_index()
-    return several.groupby(["model", "n_params", "seed"])[["gap"]].mean().reset_index()
+    ordered = runs.sort_values("base_step", kind="stable")
+    settings = ordered.groupby(keys)
+    steps = settings.base_step
+    ordered = ordered.assign(
+        gap=ordered.forgetting_nats - settings.forgetting_nats.transform("first"),
+        longest=ordered.base_step == steps.transform("max"),
+    )[steps.transform("max") > steps.transform("min")]
+    by = ["model", "n_params", "seed", "base_step", "longest"]
+    return ordered.groupby(by)[["forgetting_nats", "gap"]].mean().reset_index()
 
 
 REPLAY_ORDER = r", replay_order (easy-first|hard-first)"
