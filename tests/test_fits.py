@@ -282,6 +282,56 @@ def test_runs_from_an_earlier_checkpoint_of_the_base_are_studies_of_their_own() 
     assert list(mixed_runs(pd.DataFrame(rows)).run) == ["r0", "r1"]
 
 
+def test_a_front_of_collapse_is_drawn_with_seeds_and_items() -> None:
+    """Seeds 0.3 apart in a collapse known to 0.4 over items: 0.5 together, over 3 seeds 0.436."""
+    way = WAY | {"n_params": 1000}
+    rows = [
+        way
+        | {"run": f"{ratio}{seed}", "seed": seed, "replay_fraction": ratio}
+        | {"learning_nats": 1 + 0.1 * (seed - 1), "loss": 0.3 * (seed - 1)}
+        for ratio in (0.0, 0.5)
+        for seed in range(3)
+    ]
+    runs = pd.DataFrame(rows)
+    settings = runs.groupby(["n_params", *SETTING], as_index=False).agg(
+        learning_nats=("learning_nats", "mean"),
+        loss=("loss", "mean"),
+        n_seeds=("seed", "nunique"),
+    )
+    options = Options(laws=(), n_draws=4000, seed=0, tolerance_nats=0.05)
+    of_seeds = fronts.drawn(settings.assign(loss_error=np.nan), runs, options)
+    of_both = fronts.drawn(settings.assign(loss_error=0.4), runs, options)
+    assert of_seeds is not None and of_both is not None
+    assert (of_seeds[0] == of_both[0]).all()
+    items = of_both[1] - of_seeds[1]
+    assert np.std(items) == pytest.approx(0.4, rel=0.05)
+    middle = np.quantile(np.abs(of_both[1]), 0.5)
+    assert middle > np.quantile(np.abs(items), 0.5)
+
+
+def test_a_noisy_pair_of_policies_does_not_widen_a_quiet_one() -> None:
+    """Against `a`, seeds of `quiet` lie 0.01 apart and of `wild` 1; `twice` has two seeds."""
+    apart = {"a": (0.0, 3), "quiet": (0.01, 3), "wild": (1.0, 3), "twice": (0.0, 2)}
+    way = WAY | {"replay_fraction": 0.0}
+    rows = [
+        way
+        | {"run": f"{label}{seed}", "policy_label": label, "seed": seed, "checkpoint_step": step}
+        | {"learning_nats": step / 8, "forgetting_nats": away * (seed - 1) + 0.1 * step}
+        for label, (away, n_seeds) in apart.items()
+        for seed in range(n_seeds)
+        for step in (0, 1, 2, 4, 8)
+    ]
+    found = fronts.equal_learning(pd.DataFrame(rows))
+    rows_of = {(row["first"], row["second"]): row for row in found}
+    quiet, wild = rows_of["a", "quiet"], rows_of["a", "wild"]
+    assert (quiet["n_free"], wild["n_free"]) == (2, 2)
+    assert quiet["stderr"] == pytest.approx(0.01 / 3**0.5)
+    assert wild["stderr"] == pytest.approx(1 / 3**0.5)
+    squares = 2 * (0.01**2 + 1 + 0.99**2) + 0 + 0.01**2 / 2 + 1 / 2  # of six pairs
+    assert rows_of["a", "twice"]["n_free"] == 9
+    assert rows_of["a", "twice"]["stderr"] == pytest.approx((squares / 9 / 2) ** 0.5)
+
+
 def test_bare_runs_are_those_of_the_way_that_all_fits_take() -> None:
     """Two epochs are the usual way of three runs, one of them bare; two bare runs have one."""
     way = WAY | {"replay_fraction": 0.0}

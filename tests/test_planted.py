@@ -143,6 +143,94 @@ def test_critical_ratio_of_a_benchmark(levels: tuple[float, ...], answer: str) -
         assert 0 < row["low"] <= row["value"] <= row["high"] < 0.5
 
 
+TRUE_RATIO = np.exp(-1.5) - 0.01  # where -0.05 - 0.1 ln(r + 0.01) meets the tolerance of 0.1
+BARE = Options(laws=(), n_draws=200, seed=0, tolerance_nats=0.05)  # `log-linear` and `constant`
+HOLD = {"model": "m", "n_params": 1000, "policy_label": "hold 5 %", "decrease_asked": 0.05}
+
+
+def collapsing(
+    apart: float, *, items: float, seed: int, seeds: int = 3, shared: float = 0.0
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Runs and benchmark of -0.05 - 0.1 ln(r + 0.01); seeds lie `apart`, settings `shared` from that."""
+    random = np.random.default_rng(seed)
+    runs, evals = [], []
+    for ratio in (0.0, 0.1, 0.2, 0.3, 0.5, 0.75):
+        moved = -0.05 - 0.1 * np.log(ratio + 0.01) + shared * random.standard_normal()
+        for k in range(seeds):
+            name = f"r{ratio}-{k}"
+            runs.append(WAY | HOLD | {"run": name, "seed": k, "replay_fraction": ratio})
+            evals.append({"run": name, "collapse": moved + apart * random.standard_normal()})
+    scores = pd.DataFrame(evals).assign(collapse_stderr=items, n_items=400)
+    return pd.DataFrame(runs), scores.assign(task="t", metric="acc", tolerance=0.1)
+
+
+def ratio_found(runs: pd.DataFrame, evals: pd.DataFrame) -> dict[str, Any]:
+    (row,) = of_benchmarks(runs, evals, BARE)[1]
+    return row
+
+
+@pytest.mark.parametrize(("apart", "shared"), [(0.05, 0.002), (0.002, 0.03)])
+def test_a_critical_ratio_is_as_uncertain_as_seeds_and_items_leave_it(
+    apart: float, shared: float
+) -> None:
+    """Seeds far beyond the items' error, and items that all three seeds share."""
+    held = []
+    for seed in range(20):
+        row = ratio_found(*collapsing(apart, items=shared, seed=seed, shared=shared))
+        held.append(row["low"] <= TRUE_RATIO <= (row["high"] or 1.0))
+    assert sum(held) >= 17  # 95 of 100 should: fewer than 17 of 20 come less than once in 50
+
+
+def test_seeds_that_lie_apart_widen_the_critical_ratio() -> None:
+    """The same means with seeds 0.1 apart: squares 0.02 over 2 free, and three times the items'."""
+    runs, evals = collapsing(0.0, items=0.01, seed=0)
+    wide = evals.assign(collapse=evals.collapse + 0.1 * (runs.seed - 1))
+    close, far = ratio_found(runs, evals), ratio_found(runs, wide)
+    assert far["high"] - far["low"] > 3 * (close["high"] - close["low"])
+    entries, _ = of_benchmarks(runs, wide, BARE)
+    (noise,) = {entry.record["noise"] for entry in entries if entry.fit.fitted}
+    assert noise == pytest.approx((0.1**2 + 3 * 0.01**2) ** 0.5)
+
+
+def test_a_fit_misses_points_only_beyond_the_spread_of_seeds() -> None:
+    """The means lie off any falling curve by 0.1: many items' errors, one spread over seeds."""
+    runs, evals = collapsing(0.0, items=0.01, seed=0)
+    off = evals.assign(collapse=evals.collapse + 0.1 * runs.replay_fraction.isin([0.1, 0.3]))
+    wide = off.assign(collapse=off.collapse + 0.15 * (runs.seed - 1))
+    for table, misses in ((off, True), (wide, False)):
+        entries, _ = of_benchmarks(runs, table, BARE)
+        told = {entry.fit.law.name: entry.misses for entry in entries}
+        assert told["log-linear"] is misses
+
+
+def test_one_seed_leaves_a_benchmark_its_items_error() -> None:
+    runs, evals = collapsing(0.01, items=0.02, seed=0, seeds=1)
+    entries, _ = of_benchmarks(runs, evals, BARE)
+    assert {entry.record["noise"] for entry in entries if entry.fit.fitted} == {0.02}
+
+
+def test_a_further_policy_has_critical_ratios_of_its_benchmarks() -> None:
+    """Its own seeds lie close; those of the main policy, run at one ratio more, do not."""
+    runs, evals = collapsing(0.05, items=0.01, seed=0)
+    other, scores = collapsing(0.01, items=0.01, seed=1)
+    fewer = other.replay_fraction > 0.1
+    label = {"policy_label": "hold 1 %", "decrease_asked": 0.01}
+    other = other[fewer].assign(**label, run=other.run + "-other")
+    scores = scores[fewer].assign(run=scores.run + "-other", collapse=0.0)
+    scores["collapse"] += 0.01 * (other.seed - 1)
+    entries, rows = of_benchmarks(pd.concat([runs, other]), pd.concat([evals, scores]), BARE)
+    assert [(row["policy_label"], row["decrease"]) for row in rows] == [
+        ("hold 5 %", 0.05),
+        ("hold 1 %", 0.01),
+    ]
+    assert {(row["task"], row["metric"]) for row in rows} == {("t", "acc")}
+    assert rows[1]["answer"] == "none needed"
+    assert rows[1]["fit"].endswith("/m, hold 1 %")
+    noise = {entry.name: entry.record["noise"] for entry in entries if entry.fit.fitted}
+    assert noise["collapse of t by acc/constant/m, hold 1 %"] == pytest.approx(0.02)  # 1 + 3
+    assert noise["collapse of t by acc/constant/m"] > 0.03
+
+
 def test_another_policy_at_enough_ratios_gets_its_own_critical_ratio(tmp_path: Path) -> None:
     runs = write_tables(tmp_path, seed=0)
     assert other_sweeps(runs) == {}  # the fixed rate was run at two ratios

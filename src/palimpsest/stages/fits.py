@@ -124,7 +124,7 @@ def fit_replay(
     step_done(1, N_PARTS, "part of the fits")
     critical = critical_ratios(sweep, *fits["forgetting"], options)
     other_policies, by_policy = of_policies(other_sweeps(runs), noises["forgetting_nats"], options)
-    benchmarks, by_benchmark = of_benchmarks(sweep, evals, options)
+    benchmarks, by_benchmark = of_benchmarks(runs, evals, options)
     main = named(critical, sweep, task=None, metric=None)
     answers = {
         "critical_ratios": [*main, *by_policy, *by_benchmark],

@@ -23,8 +23,9 @@ SAME = Question(
     rule="Forgetting under the followed decrease minus that under the lowest kept rate that shares "
     "a range of learning with it, per size and replay, seed by seed, interpolated along the runs "
     "at common values of learning. Runs need three checkpoints beyond θ₀: between θ₀ and the end "
-    "alone there is only a straight guess. Yes when every 95 % interval over seeds lies within the "
-    f"tolerance, no when one lies outside {SHARED}.",
+    "alone there is only a straight guess. The spread over seeds is the pair's own from three "
+    "seeds on, with fewer that of all pairs of policies. Yes when every 95 % interval over seeds "
+    f"lies within the tolerance, no when one lies outside {SHARED}.",
     lines="""\
 follow:
   model: {sizes}

@@ -24,14 +24,16 @@ LOSS = "forgetting of original text"
 
 
 def critical(frames: Frames) -> Drawing | Missing:
-    """Draw the main policy's critical ratios, one panel for each thing that may be lost."""
+    """Draw critical ratios, one panel for each thing that may be lost: the main policy's first."""
     rows = pd.DataFrame(frames.fits["critical_ratios"])
     if rows.empty or not (rows.policy_label == frames.main_policy).any():
         return Missing(NAME, TITLE, "no fit of a loss over replay from which to solve for a ratio")
-    rows = rows[rows.policy_label == frames.main_policy]
+    further = rows.policy_label != frames.main_policy
+    rows = pd.concat([rows[~further], rows[further]])
     sizes = frames.runs.drop_duplicates("model")[["model", "n_params"]]
     table = rows.drop(columns="n_params", errors="ignore").merge(sizes, on="model")
-    table = table.assign(of=[_of(row) for row in each(table)])
+    names = [_of(row, main_policy=frames.main_policy) for row in each(table)]
+    table = table.assign(of=names)
     panels = tuple(
         Panel(str(of), partial(_paint, frames=frames, table=ours), _alt(str(of), ours))
         for of, ours in table.groupby("of", sort=False)
@@ -39,8 +41,10 @@ def critical(frames: Frames) -> Drawing | Missing:
     return Drawing(NAME, TITLE, CAPTION, panels, table)
 
 
-def _of(row: Any) -> str:
-    return LOSS if pd.isna(row.task) else f"{row.task}, {row.metric}"
+def _of(row: Any, *, main_policy: str) -> str:
+    """Name what is lost, and the policy where it is not the main one."""
+    of = LOSS if pd.isna(row.task) else f"{row.task}, {row.metric}"
+    return of if row.policy_label == main_policy else f"{of}, under {row.policy_label}"
 
 
 def _paint(ax: Axes, *, frames: Frames, table: pd.DataFrame) -> None:

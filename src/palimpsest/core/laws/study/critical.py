@@ -11,7 +11,16 @@ from palimpsest.core import pareto
 from palimpsest.core.laws.form import predict
 from palimpsest.core.laws.intervals import Noise
 from palimpsest.core.laws.study.entry import Entry, Options, pooled_noise
-from palimpsest.core.laws.study.replay import N_GRID, at_size, best_of, by_size, per_size
+from palimpsest.core.laws.study.replay import (
+    N_GRID,
+    at_size,
+    best_of,
+    by_size,
+    main_sweep,
+    other_sweeps,
+    per_size,
+)
+from palimpsest.core.plain_runs import SETTING, mixed_runs
 
 Rows = list[dict[str, Any]]
 
@@ -94,31 +103,72 @@ def of_policies(
 def of_benchmarks(
     runs: pd.DataFrame, evals: pd.DataFrame, options: Options
 ) -> tuple[list[Entry], Rows]:
-    """Return the collapse of each benchmark over replay, and its critical ratios.
+    """Return the collapse of each benchmark over replay under each policy, and its critical ratios.
 
-    A benchmark stands with its first metric, as it does in the Pareto fronts. The noise is that
-    of its items, paired with the base's; seeds were not evaluated.
+    runs: all of the study; their policies are the main one and those of `other_sweeps`. A benchmark
+    stands with its first metric, as it does in the Pareto fronts.
     """
     entries: list[Entry] = []
     rows: Rows = []
-    scored = evals[evals.run.isin(runs.run) & evals.tolerance.notna()]
+    sweeps = {"": main_sweep(runs)}
+    sweeps |= {f", {label}": sweep for label, sweep in other_sweeps(runs).items()}
+    mixed = mixed_runs(runs)
+    scored = evals[evals.run.isin(mixed.run) & evals.tolerance.notna()]
     for task, of_task in scored.groupby("task"):
         metric = str(of_task.metric.min())
         results = of_task[of_task.metric == metric]
-        columns = ["run", "collapse", "collapse_stderr", "n_items"]
-        merged = runs.merge(results[columns], on="run")
-        what = f"collapse of {task} by {metric}"
-        noise = item_noise(merged)
-        fits = per_size(merged, "collapse", what=what, noise=noise, options=options)
-        tolerance = float(results.tolerance.iloc[0])
-        found = critical_ratios(merged, fits, [], options, tolerance=tolerance)
-        entries += fits
-        rows += named(found, merged, task=str(task), metric=metric)
+        columns = ["run", "collapse", "collapse_stderr", "n_items", "tolerance"]
+        merged = mixed.merge(results[columns], on="run")
+        of_all = pooled_noise(merged, "collapse")
+        for end, sweep in sweeps.items():
+            ours = merged[merged.run.isin(sweep.run)]
+            what = f"collapse of {task} by {metric}"
+            fits, found = of_collapse(ours, of_all, options, what=what, end=end)
+            entries += fits
+            rows += named(found, ours, task=str(task), metric=metric)
     return entries, rows
 
 
+def of_collapse(
+    rows: pd.DataFrame, seeds_of_all: Noise | None, options: Options, *, what: str, end: str
+) -> tuple[list[Entry], Rows]:
+    """Return one benchmark's fits to each size under one policy, and what follows from them."""
+    if rows.empty:
+        return [], []
+    items = item_noise(rows)
+    seeds = pooled_noise(rows, "collapse") or seeds_of_all
+    fits: list[Entry] = []
+    for _, group in by_size(rows):
+        noise = run_noise(group, items=items, seeds=seeds)
+        fits += per_size(group, "collapse", what=what, noise=noise, options=options, end=end)
+    tolerance = float(rows.tolerance.iloc[0])
+    return fits, critical_ratios(rows, fits, [], options, tolerance=tolerance)
+
+
+def run_noise(rows: pd.DataFrame, *, items: Noise | None, seeds: Noise | None) -> Noise | None:
+    """Return the noise of a run's collapse: the spread over seeds and the error over items.
+
+    All seeds of a setting meet the same items: their spread does not hold the items' error, and
+    their mean does not lessen it. The runs are drawn one by one, so each takes as many times the
+    items' variance as the setting with the most seeds has runs.
+    """
+    most = max(int(rows.groupby(SETTING).collapse.count().max()), 1)
+    if items is None:
+        return seeds
+    shared = Noise(items.sigma * float(np.sqrt(most)), items.n_free)
+    return summed([seeds, shared]) if seeds else shared
+
+
+def summed(parts: list[Noise]) -> Noise:
+    """Return independent noises as one; degrees of freedom by Welch and Satterthwaite."""
+    variances = np.array([part.sigma**2 for part in parts])
+    shares = variances / variances.sum()
+    n_free = 1 / float((shares**2 / [part.n_free for part in parts]).sum())
+    return Noise(float(np.sqrt(variances.sum())), int(n_free))
+
+
 def item_noise(rows: pd.DataFrame) -> Noise | None:
-    """Return the error over items as the noise of a run; None where no collapse is defined."""
+    """Return the error over items, paired with the base's; None where no collapse is defined."""
     variance = float((rows.collapse_stderr**2).mean())
     return Noise(float(np.sqrt(variance)), int(rows.n_items.min()) - 1) if variance > 0 else None
 

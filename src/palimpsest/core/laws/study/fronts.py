@@ -121,7 +121,7 @@ def drawn(
     Learning and forgetting of one run belong together: their common spread over seeds is drawn,
     as uncertain as its degrees of freedom leave it. It is the policy's own where that was repeated
     enough, since seeds of a rate beyond the edge lie apart by far more, else that of all policies.
-    A collapse takes its error over items.
+    A collapse moves by its error over items too, which the seeds share: they meet the same items.
     """
     of_all = spread_over_seeds(runs)
     if of_all is None:
@@ -138,7 +138,7 @@ def drawn(
     kicks /= np.sqrt(settings.n_seeds.to_numpy())[:, None]
     of_items = settings.loss_error.to_numpy()
     if np.isfinite(of_items).any():
-        kicks[..., 1] = of_items * random.standard_normal(kicks.shape[:2])
+        kicks[..., 1] += of_items * random.standard_normal(kicks.shape[:2])
     learning, loss = (settings[axis].to_numpy() for axis in ("learning_nats", "loss"))
     return learning + kicks[..., 0], loss + kicks[..., 1]
 
@@ -168,8 +168,9 @@ def checkpoint_front(curves: pd.DataFrame) -> Rows:
 def equal_learning(curves: pd.DataFrame) -> Rows:
     """Compare each pair of policies of a model at one replay ratio at equal learning.
 
-    Seeds that ran both are compared one by one; the spread of their differences is pooled over
-    all pairs of policies.
+    Seeds that ran both are compared one by one. The spread of a pair's differences is its own
+    from three seeds on, since seeds of a rate beyond the edge lie apart by far more; that of fewer
+    is pooled over all pairs of policies.
     """
     rows: Rows = []
     gaps = []
@@ -222,7 +223,7 @@ def joined(found: list[tuple[int, tuple[Array, Array]]]) -> dict[str, Any]:
 
 def with_intervals(rows: Rows, gaps: pd.DataFrame) -> Rows:
     """Add mean, stderr, n_free, low, high and answer to the rows that have differences."""
-    cells = over_seeds(gaps, "gap", by=["place"]).set_index("place")
+    cells = over_seeds(gaps, "gap", by=["place"], own=True).set_index("place")
     nothing = {"mean": None, "stderr": None, "n_free": 0, "low": None, "high": None}
     done = []
     for row in rows:
