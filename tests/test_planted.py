@@ -151,7 +151,7 @@ HOLD = {"model": "m", "n_params": 1000, "policy_label": "hold 5 %", "decrease_as
 def collapsing(
     apart: float, *, items: float, seed: int, seeds: int = 3, shared: float = 0.0
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Runs and benchmark of -0.05 - 0.1 ln(r + 0.01); seeds lie `apart`, settings `shared` from that."""
+    """Runs and benchmark of -0.05 - 0.1 ln(r + 0.01); seeds lie `apart`, settings `shared`."""
     random = np.random.default_rng(seed)
     runs, evals = [], []
     for ratio in (0.0, 0.1, 0.2, 0.3, 0.5, 0.75):
