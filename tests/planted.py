@@ -88,15 +88,22 @@ def mixing(cost: float, spread: float) -> Frames:
     return study(seeded(0.0) + seeded(spread, "learning_nats", **mixed))
 
 
-def followed(gap: float, spread: float, *, steps: tuple[int, ...] = (0, 1, 2, 4, 8)) -> Frames:
-    """Question 4: forgetting is learning under `hold`, and `gap` more under `follow`."""
+def followed(
+    gap: float, spread: float, *, steps: tuple[int, ...] = (0, 1, 2, 4, 8), idle: bool = False
+) -> Frames:
+    """Question 4: forgetting is learning under `hold`, and `gap` more under `follow`.
+
+    idle: a lower kept rate was run too, which learns next to nothing.
+    """
     runs = seeded(0.0, policy="hold", policy_label="hold 1 %")
     runs += seeded(0.0, policy="follow", policy_label="follow 1 %")
+    low = {"policy": "fixed", "policy_label": "fixed 1e-05", "learning_rate": 1e-5}
+    runs += seeded(0.0, learning_nats=0.01, **low) if idle else []
     rows = []
     for one in runs:
         apart = APART[one["seed"]] * spread if one["policy"] == "follow" else 0.0
         for step in steps:
-            learned = step / max(steps)
+            learned = step / max(steps) * (0.01 if one["policy"] == "fixed" else 1)
             forgot = learned + (gap + apart) * (one["policy"] == "follow") * (step > 0)
             row = {key: one[key] for key in ("run", *KEYS)} | {"checkpoint_step": step}
             rows.append(row | {"learning_nats": learned, "forgetting_nats": forgot})

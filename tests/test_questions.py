@@ -323,3 +323,9 @@ def test_only_runs_in_time_order_have_a_place_in_the_story() -> None:
     planted = remembered(-0.6, 0.02)
     by_difficulty = planted.runs.assign(order=planted.runs.order.replace("time", "easy-first"))
     assert memory.order(replace(planted, runs=by_difficulty)).verdict == "not run"
+
+
+def test_a_kept_rate_that_learns_next_to_nothing_says_nothing_of_a_followed_decrease() -> None:
+    answer = policies.same(followed(0.3, TIGHT, idle=True))
+    assert answer.verdict == "no"
+    assert {row[2] for row in answer.rows} == {"follow 1 % − hold 1 %"}

@@ -20,9 +20,10 @@ SAME = Question(
     "learning)",
     asked="Is forgetting at equal learning the same under a rate that is kept (fixed or hold) and "
     "under a followed decrease?",
-    rule="Forgetting under the followed decrease minus that under the lowest kept rate that shares "
-    "a range of learning with it, per size and replay, seed by seed, interpolated along the runs "
-    "at common values of learning. Runs need three checkpoints beyond θ₀: between θ₀ and the end "
+    rule="Forgetting under each followed decrease minus that under the lowest kept rate that "
+    "learns at least half as much (a lower one does next to nothing, and at little learning all "
+    "are alike), per size and replay, seed by seed, interpolated along the runs at common values "
+    "of learning. Runs need three checkpoints beyond θ₀: between θ₀ and the end "
     "alone there is only a straight guess. The spread over seeds is the pair's own from three "
     "seeds on, with fewer that of all pairs of policies. Yes when every 95 % interval over seeds "
     f"lies within the tolerance, no when one lies outside {SHARED}.",
@@ -38,6 +39,7 @@ follow:
     figures=("tradeoff",),
 )
 KEPT = ("fixed", "hold")
+HALF = 0.5  # of the learning under a followed decrease: a kept rate's that is compared with it
 RARE = 0.05
 KNEE = Question(
     10,
@@ -60,7 +62,8 @@ def same(frames: Frames) -> Answer:
     if pairs.empty:
         missing = "run of policy follow beside one at a rate that is kept"
         return SAME.not_run(missing, frames)
-    by_place = pairs.sort_values("kept_rate").groupby(["model", "replay_fraction"], sort=False)
+    place = ["model", "replay_fraction", "followed"]
+    by_place = pairs.sort_values("kept_rate").groupby(place, sort=False)
     cells = pd.DataFrame([_lowest_with_a_range(ours) for _, ours in by_place])
     cells = cells.astype({"mean": float, "stderr": float, "n_free": int})
     known = cells.dropna(subset=["mean"])
@@ -71,7 +74,7 @@ def same(frames: Frames) -> Answer:
     reasons = "; ".join(sorted({text for text in cells.reason if text}))
     return SAME.answered(
         verdict,
-        sentence=f"{len(known)} of {len(cells)} pairs of size and replay could be compared"
+        sentence=f"{len(known)} of {len(cells)} followed settings could be compared"
         + (f" ({reasons})" if reasons else "")
         + f". Tolerance ±{frames.tolerance_nats:g} nats.",
         value="; ".join(f"{row.model}: {nats(row.mean, signed=True)} nats" for row in each(known))
@@ -88,12 +91,16 @@ def same(frames: Frames) -> Answer:
 def _followed_against_kept(frames: Frames) -> pd.DataFrame:
     """Return the pairs of one followed and one kept policy; `mean` is followed minus kept."""
     kinds = dict(zip(frames.runs.policy_label, frames.runs.policy, strict=True))
-    rates = frames.runs.groupby(["model", "policy_label"]).learning_rate.median()
+    of_policy = frames.plain_runs.groupby(["model", "replay_fraction", "policy_label"])
+    rates, learned = of_policy.learning_rate.median(), of_policy.learning_nats.mean()
     rows = []
     for row in frames.fits["equal_learning"]:
         sides = {kinds.get(row[side]): row[side] for side in ("first", "second")}
         kept = [kind for kind in KEPT if kind in sides]
         if "follow" not in sides or not kept:
+            continue
+        places = [(row["model"], row["replay_fraction"], sides[k]) for k in ("follow", kept[0])]
+        if not learned[places[1]] >= HALF * learned[places[0]]:
             continue
         sign = 1 if kinds[row["second"]] == "follow" else -1
         rows.append(
@@ -101,7 +108,7 @@ def _followed_against_kept(frames: Frames) -> pd.DataFrame:
             | {"mean": np.nan if row["mean"] is None else sign * row["mean"]}
             | {"stderr": np.nan if row["stderr"] is None else row["stderr"]}
             | {"followed": sides["follow"], "kept": sides[kept[0]]}
-            | {"kept_rate": rates[row["model"], sides[kept[0]]]}
+            | {"kept_rate": rates[places[1]]}
         )
     return pd.DataFrame(rows)
 
