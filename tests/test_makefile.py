@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_setup_says_first_what_it_does_and_last_what_comes_next():
-    command = ["make", "--dry-run", "--always-make", "setup"]
+    command = ["make", "--no-print-directory", "--dry-run", "--always-make", "setup"]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     lines = said.splitlines()
     assert lines[0].startswith('echo "Installing requirements.lock into .venv')

@@ -139,6 +139,7 @@ def test_cores_share_the_cost_about_equally(planned):
 
 def test_little_work_is_one_process(params):
     params["phase"]["stream"]["n_new_tokens"] = 2560
+    params["evals"]["checkpoints"] = "final"
     Path("params.yaml").write_text(yaml.safe_dump(params), "utf-8")
     to_do = schedule("params.yaml", by="cores", cores=8)
     assert [b.stage for b in to_do.batches] == list(to_do.order)

@@ -52,7 +52,7 @@ def test_a_figure_alone_is_the_reports_own(study):
 def test_a_figure_that_does_not_exist(study):
     done = study.run("palimpsest", "report", "--figure", "nothing", check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: --figure nothing: no such figure; the figures are ")
+    assert done.stderr.startswith("error: --figure nothing: no such figure; known: ")
 
 
 def test_snakemakes_own_report_shows_figures_tables_and_page(study):
