@@ -16,6 +16,7 @@ from palimpsest.core.answers.clocks import CLOCK_WORDS
 from palimpsest.core.answers.rates import not_reached
 from palimpsest.core.plots import svg, theme
 from palimpsest.core.plots.benchmark_curves import MOST_WAYS, benchmark_curves
+from palimpsest.core.plots.courses import courses
 from palimpsest.core.plots.drawing import Drawing, Missing, Panel, sheet, sheet_columns
 from palimpsest.core.plots.every import FIGURES
 from palimpsest.core.plots.lag import lag
@@ -336,3 +337,54 @@ def test_a_panel_is_as_high_as_its_legend_and_its_axes_stay_the_same() -> None:
     for figure in (few, many):
         figure.draw_without_rendering()
         assert figure.axes[0].get_legend().get_window_extent().y0 >= 0
+
+
+def test_courses_show_a_followed_decrease_beside_the_rates_that_are_kept() -> None:
+    policies = [("follow", 0.01), ("hold", 0.01), ("hold", 0.05), ("fixed", np.nan)]
+    runs = [
+        run(run=f"{kind} {f}", policy=kind, policy_label=f"{kind} {f}", decrease_asked=f)
+        | {"model": model, "n_params": n_params, "run": f"{model} {kind} {f}"}
+        for model, n_params in (("small", 10**5), ("middle", 10**6), ("large", 10**7))
+        for kind, f in policies
+        if (model, kind) != ("large", "follow")
+    ]
+    runs.append(run(replay_fraction=0.5, policy_label="hold 0.05", run="mixed"))
+    steps = pd.concat(
+        pd.DataFrame({"run": one["run"], "step": [1, 2, 3, 4], "learning_rate": 1e-3})
+        .assign(loss_new_nats=[5.0, 4.0, 3.0, 2.0], loss_replay_nats=np.nan)
+        .assign(decrease_asked=0.01 if one["policy"] == "follow" else np.nan)
+        .assign(decrease_achieved=[0.02, 0.01, 0.01, 0.02])
+        for one in runs
+    )
+    held_out = pd.DataFrame(
+        {"run": one["run"], "checkpoint_step": [0, 4], "corpus": "original", "domain": "d"}
+        | {"loss_nats": [4.0, 4.5], "n_tokens": 10}
+        for one in runs
+    ).explode(["checkpoint_step", "loss_nats"])
+    held_out = held_out.astype({"checkpoint_step": int, "loss_nats": float})
+    drawing = courses(frames(runs, steps=steps, held_out=held_out))
+    assert isinstance(drawing, Drawing)
+    named = [f"{kind} {f}" for kind, f in policies]
+    assert set(drawing.data.policy_label) == set(named)
+    assert set(drawing.data.model) == {"small", "middle"}, "where a decrease was followed"
+    assert "mixed" not in set(drawing.data.run)
+    assert len(drawing.panels) == 2 * 4
+    decrease = drawing.panels[-1].figure().axes[0]
+    labels = [text.get_text() for text in decrease.get_legend().get_texts()]
+    assert sorted(labels) == sorted([*named, "asked"])
+    lines = {str(line.get_label()): line.get_ydata() for line in decrease.lines}
+    assert lines["follow 0.01"].tolist() == pytest.approx([1.5, 4 / 3, 4 / 3, 1.5])
+    points = [line.get_ydata() for line in decrease.lines if line.get_marker() == "."]
+    assert points[0].tolist() == [2, 1, 1, 2], "the raw points under their mean"
+
+
+def test_a_legend_reads_row_by_row() -> None:
+    ax = sheet((panel(),), columns=1).axes[0]
+    for name in "abcdef":
+        ax.plot([0], [0], label=name)
+    theme.legend_below(ax, columns=5)
+    ax.figure.draw_without_rendering()
+    boxes = [(text.get_window_extent(), text.get_text()) for text in ax.get_legend().get_texts()]
+    boxes.sort(key=lambda one: (-round(one[0].y0), one[0].x0))
+    assert [name for _, name in boxes] == ["line", *"abcdef"]
+    assert len({round(box.y0) for box, _ in boxes}) == 2

@@ -36,7 +36,7 @@ follow:
     - {kind: hold, decrease: 0.01}
   checkpoints: {kind: log, count: 6}
 """,
-    figures=("tradeoff",),
+    figures=("tradeoff", "courses"),
 )
 KEPT = ("fixed", "hold")
 HALF = 0.5  # of the learning under a followed decrease: a kept rate's that is compared with it

@@ -1,4 +1,4 @@
-"""Training curves as small multiples: losses, rate and decreases over the steps of each run."""
+"""Training curves of the main policy by replay: both losses over the steps of each run."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from palimpsest.core.answers.numbers import percent
 from palimpsest.core.plots import theme
 from palimpsest.core.plots.drawing import Drawing, Missing, Panel
 
-NAME, TITLE = "curves", "Training curves"
+NAME, TITLE = "curves", "Training curves by replay"
 CAPTION = (
     "The runs of the main policy, first seed: the loss on the new text in each batch before its "
     "step (points; line: rolling average), and the loss on held-out original text at the "
-    "checkpoints. Line styles are replay fractions. Where a policy changes its rate along the way, "
-    "the rate, and the one-step decrease asked for (thin) and achieved, follow."
+    "checkpoints. Line styles are replay fractions."
 )
 
 
@@ -32,25 +31,13 @@ def curves(frames: Frames) -> Drawing | Missing:
         return Missing(NAME, TITLE, "no finished run of one pass over the data in time order")
     models = [model for model in frames.sizes if model in set(runs.model)]
     panels = [_panel(frames, runs, model, what) for what in ("new", "original") for model in models]
-    for what in _changing(frames.steps[frames.steps.run.isin(runs.run)]):
-        panels += [_panel(frames, runs, model, what) for model in models]
-    return Drawing(NAME, TITLE, CAPTION, tuple(panels), _data(frames, runs))
-
-
-def _changing(steps: pd.DataFrame) -> list[str]:
-    """Return what else is worth a curve: the rate and the decrease, if some run varies its rate."""
-    varies = steps.groupby("run").learning_rate.agg(lambda rates: rates.max() / rates.min()) > 1.001
-    if not varies.any():
-        return []
-    return ["rate", "decrease"] if steps.decrease_achieved.notna().any() else ["rate"]
+    return Drawing(NAME, TITLE, CAPTION, tuple(panels), with_checkpoints(frames, runs))
 
 
 def _panel(frames: Frames, runs: pd.DataFrame, model: str, what: str) -> Panel:
     paint, words = {
         "new": (_paint_new, "new text"),
         "original": (_paint_original, "original text"),
-        "rate": (_paint_rate, "learning rate"),
-        "decrease": (_paint_decrease, "decrease in one step"),
     }[what]
     ours = runs[runs.model == model]
     return Panel(
@@ -80,25 +67,6 @@ def _paint_original(ax: Axes, *, frames: Frames, runs: pd.DataFrame) -> None:
     _finish(ax, "loss on original text, nats")
 
 
-def _paint_rate(ax: Axes, *, frames: Frames, runs: pd.DataFrame) -> None:
-    for run in each(runs):
-        ours = frames.steps[frames.steps.run == run.run]
-        ax.plot(ours.step, ours.learning_rate, **_look(frames, run))
-    theme.log_ticks(ax, "y")
-    ax.set_xlabel("step")
-    ax.set_ylabel("learning rate η")
-    theme.legend_below(ax, columns=5)
-
-
-def _paint_decrease(ax: Axes, *, frames: Frames, runs: pd.DataFrame) -> None:
-    for run in each(runs):
-        ours = frames.steps[frames.steps.run == run.run].dropna(subset=["decrease_achieved"])
-        look = _look(frames, run)
-        ax.plot(ours.step, 100 * ours.decrease_asked, color=look["color"], linewidth=0.5)
-        ax.plot(ours.step, 100 * ours.decrease_achieved, **look)
-    _finish(ax, "decrease in one step, %")
-
-
 def original_losses(held_out: pd.DataFrame, run: str) -> pd.Series:
     """Return the token-weighted mean loss on held-out original text by checkpoint step."""
     ours = held_out[(held_out.run == run) & (held_out.corpus == "original")]
@@ -123,7 +91,8 @@ def _finish(ax: Axes, label: str) -> None:
     theme.legend_below(ax, columns=5)
 
 
-def _data(frames: Frames, runs: pd.DataFrame) -> pd.DataFrame:
+def with_checkpoints(frames: Frames, runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the steps of some runs, and their loss on original text at the checkpoints."""
     columns = [
         "run",
         "step",

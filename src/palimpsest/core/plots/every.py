@@ -8,6 +8,7 @@ from palimpsest.core.answers.frames import Frames
 from palimpsest.core.plots.benchmark_curves import benchmark_curves
 from palimpsest.core.plots.benchmarks import benchmarks
 from palimpsest.core.plots.beyond_edge import beyond_edge
+from palimpsest.core.plots.courses import courses
 from palimpsest.core.plots.critical import critical
 from palimpsest.core.plots.curves import curves
 from palimpsest.core.plots.difficulty import difficulty
@@ -44,6 +45,7 @@ FIGURES: tuple[Callable[[Frames], Drawing | Missing], ...] = (
     shifts,
     lag,
     tradeoff,
+    courses,
     beyond_edge,
     epochs,
     difficulty,

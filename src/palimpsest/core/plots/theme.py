@@ -45,6 +45,7 @@ DASHES: tuple[tuple[int, tuple[float, ...]], ...] = (
     (0, (3, 1.5)),
     (0, (5, 1.5, 1, 1.5)),
     (0, (1, 1.2)),
+    (0, (7, 1.5, 1, 1.5, 1, 1.5)),
 )
 OTHER_MARKERS = ("x", "+", "1", "2", "|", "_")  # policies beside the main one
 LABEL_POINTS = 7.5
@@ -178,15 +179,21 @@ def legend_below(ax: Axes, columns: int = 3) -> None:
     if not handles:
         return
     handle, fitting = _handle_and_columns(labels, min(columns, len(handles)))
+    order = _by_rows(len(handles), fitting)
     ax.legend(
-        handles,
-        labels,
+        [handles[i] for i in order],
+        [labels[i] for i in order],
         loc="upper left",
         bbox_to_anchor=(LEFT_EDGE, -0.245),
         ncols=fitting,
         handlelength=handle,
         **LEGEND_PADS,
     )
+
+
+def _by_rows(n: int, columns: int) -> list[int]:
+    """Return the order in which matplotlib, which fills column by column, fills row by row."""
+    return [i for column in range(columns) for i in range(column, n, columns)]
 
 
 def _handle_and_columns(labels: list[str], columns: int) -> tuple[float, int]:
