@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -35,6 +36,44 @@ def test_losses_and_gradients_are_torchs_own(bias: bool, monkeypatch: pytest.Mon
     torch.testing.assert_close(by_hidden, expected[0], rtol=1e-5, atol=1e-5)
     for parameter, gradient in zip(head.parameters(), expected[1:], strict=True):
         torch.testing.assert_close(parameter.grad, 2 * gradient, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_in_bfloat16_the_head_is_what_autocast_makes_of_it(bias: bool) -> None:
+    """The same logits, so the same losses; gradients within a rounding or two of 8 bits.
+
+    A bias is added after the product was rounded, and rounds the logits once more.
+    """
+    hidden, head, targets = inputs(bias=bias)
+    leaves = [hidden.requires_grad_(), *head.parameters()]
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = head(hidden)
+    assert logits.dtype == torch.bfloat16
+    theirs = cross_entropy(logits.float(), targets, ignore_index=-100, reduction="none")
+    expected = torch.autograd.grad(0.3 * theirs.sum(), leaves)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = hidden.detach().bfloat16()
+        nats, by_hidden = ours.sum_backward(half, head, targets, scale=0.3)
+    assert nats.dtype == torch.float32 and by_hidden.dtype == torch.bfloat16
+    atol = 2 * 2**-8 * float(logits.detach().abs().max()) if bias else 1e-6
+    torch.testing.assert_close(nats, theirs.detach(), rtol=1e-6, atol=atol)
+    gradients = [by_hidden.float(), *(parameter.grad for parameter in head.parameters())]
+    for gradient, other in zip(gradients, expected, strict=True):
+        assert float((gradient - other).norm() / other.norm()) < (2**-6 if bias else 2**-8)
+    assert all(parameter.grad.dtype == torch.float32 for parameter in head.parameters())
+
+
+def test_in_bfloat16_a_word_that_is_all_but_certain_still_pulls() -> None:
+    """p = 1 / (1 + e^-8) is 1 in bfloat16, p − 1 is not 0."""
+    head = torch.nn.Linear(1, 2, bias=False)
+    with torch.no_grad():
+        head.weight.copy_(torch.tensor([[8.0], [0.0]]))
+    one = torch.ones(1, 1, dtype=torch.bfloat16)
+    _, by_hidden = ours.sum_backward(one, head, torch.tensor([0]), scale=1.0)
+    missing = 1 / (1 + math.exp(8))
+    assert by_hidden.item() == pytest.approx(-8 * missing, rel=2**-7)
+    assert head.weight.grad is not None
+    assert head.weight.grad[:, 0].tolist() == pytest.approx([-missing, missing], rel=2**-7)
 
 
 def test_training_and_measuring_see_the_same_bits() -> None:

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import GPT2Config, GPT2LMHeadModel
 
+from palimpsest.core.cross_entropy import linear_head
 from palimpsest.core.flat import FlatWeights
 from palimpsest.core.losses import backward, batch_gradient, mean_loss, pack, row_losses
 from palimpsest.core.models import new_neox
@@ -101,3 +104,65 @@ def test_the_training_loss_is_the_measured_loss_to_the_last_bit(model):
     packed = pack(random_rows([16] * 8), max_tokens=64, device=CPU)
     FlatWeights(model)
     assert float(backward(model, packed, 128)) == mean_loss(model, packed)
+
+
+def own_loss(model, tokens):
+    """The model's own mean loss of predicting each next token, and its gradient by all weights."""
+    model.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = model(input_ids=tokens, labels=tokens).loss
+    loss.backward()
+    gradient = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+    model.zero_grad()
+    return loss.item(), gradient
+
+
+@pytest.mark.parametrize("family", ["neox", "gpt2"])
+def test_in_bfloat16_loss_and_gradient_are_the_models_own(model, family):
+    """To the rounding of products to 8 bits; without autocast all is fp32's."""
+    if family == "gpt2":  # the head's weights are the embedding's
+        torch.manual_seed(3)
+        shape = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 32}
+        model = GPT2LMHeadModel(GPT2Config(vocab_size=64, **shape)).eval()
+    tokens = torch.from_numpy(np.random.default_rng(5).integers(1, 64, (8, 33)))
+    loss, gradient = own_loss(model, tokens[:, :32])
+    flat = FlatWeights(model)
+    packed = pack([row(one[:32].numpy()) for one in tokens], max_tokens=1000, device=CPU)
+    with torch.autocast("cpu", torch.bfloat16):
+        ours = backward(model, packed, 8 * 31)
+    assert float(ours) == pytest.approx(loss, rel=1e-4)
+    assert float((flat.grads - gradient).norm() / gradient.norm()) < 2**-7
+    exact = flat.grads.clone()
+    flat.zero_grad()
+    backward(model, packed, 8 * 31)
+    assert not torch.equal(flat.grads, exact)
+
+
+def test_in_bfloat16_no_product_of_training_is_left_in_fp32(model):
+    """Every matrix product but those of measuring gets bfloat16 operands, the head's three too."""
+    FlatWeights(model)
+    packed = pack(random_rows([16] * 3), max_tokens=64, device=CPU)
+    linear_head(model)  # found out once, by products of its own
+    with Products() as trained, torch.autocast("cpu", torch.bfloat16):
+        backward(model, packed, 48)
+    assert trained.n_with_vocabulary == 3
+    assert trained.dtypes == {torch.bfloat16}
+    with Products() as measured:
+        mean_loss(model, packed)
+    assert measured.dtypes == {torch.float32}
+
+
+class Products(TorchDispatchMode):
+    """Notes the dtypes of the operands of matrix products, and how many make or take logits."""
+
+    def __init__(self):
+        super().__init__()
+        self.dtypes = set()
+        self.n_with_vocabulary = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.overloadpacket in (torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.addmm_):
+            matrices = args[-2:]
+            self.dtypes |= {matrix.dtype for matrix in matrices}
+            self.n_with_vocabulary += any(64 in matrix.shape for matrix in matrices)
+        return func(*args, **(kwargs or {}))

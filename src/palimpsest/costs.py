@@ -41,8 +41,8 @@ BYTES_PER_NEW_TOKEN = 3.2  # of English text at 2,048 entries of byte-level BPE
 N_ITEMS = {"hellaswag": 10_042, "lambada_openai": 5_153}
 TOKENS_PER_ITEM = 170
 # What an H100 is taken to reach in `palimpsest plan`: a fifth of its 989 TFLOP/s in bfloat16, in
-# which training multiplies matrices, and about half of its 67 TFLOP/s in fp32, in which the output
-# head and every measured loss are computed (NVIDIA's data sheet, dense). Assumptions, not measured.
+# which training multiplies matrices, and about half of its 67 TFLOP/s in fp32, in which all losses
+# are measured (NVIDIA's data sheet, dense). Assumptions, not measured.
 GPU_BF16_OPERATIONS_PER_SECOND = 2e14
 GPU_FP32_OPERATIONS_PER_SECOND = 3e13
 GPU_START_UP_SECONDS = 60.0  # a job that imports torch and loads weights to a GPU, assumed
@@ -83,8 +83,7 @@ def training(shape: Shape | None, n_tokens: float, *, row: int) -> Cost:
     """Return the cost of training on `n_tokens` in rows of `row` tokens; unknown shapes count none.
 
     6 operations per matrix weight and token, and 12 per layer, width and token of the row for
-    attention: the whole square, as Chowdhery et al. 2022 (arXiv 2204.02311, appendix B) count. On
-    a GPU the output head's are in fp32.
+    attention: the whole square, as Chowdhery et al. 2022 (arXiv 2204.02311, appendix B) count.
     """
     if shape is None:
         return Cost(n_tokens=n_tokens)
@@ -92,7 +91,6 @@ def training(shape: Shape | None, n_tokens: float, *, row: int) -> Cost:
     attention = 12.0 * shape.layers * shape.hidden_size * row * n_tokens
     return Cost(
         flops=matrices + attention,
-        fp32_flops=6.0 * shape.vocab_size * shape.hidden_size * n_tokens,
         n_tokens=n_tokens,
         n_parameters=parameters(shape)[1],
     )

@@ -162,8 +162,8 @@ def _notes(totals: dict[str, Any]) -> Iterator[str]:
         yield (
             f"On GPUs: {totals['gpu_hours']:.1f} GPU hours, if training makes "
             f"{GPU_BF16_OPERATIONS_PER_SECOND:.0e} operations a second in bfloat16, and measuring "
-            f"and the output head {GPU_FP32_OPERATIONS_PER_SECOND:.0e} in fp32 (assumed, not "
-            f"measured; {share:.0%} of the operations are fp32); {jobs['run']} jobs with one run "
+            f"{GPU_FP32_OPERATIONS_PER_SECOND:.0e} in fp32 (assumed, not measured; "
+            f"{share:.0%} of the operations are fp32); {jobs['run']} jobs with one run "
             f"each (batches=run), {jobs['model']} with one model each (batches=model)."
         )
     yield (

@@ -179,10 +179,16 @@ def _sum_backward(model: Any, micro: Packed, *, scale: float) -> Tensor:
         (nats_BT.double().sum() * scale).backward()
         return nats_BT.detach()
     hidden_NH, targets_N = _hidden(model, micro), micro.targets_BT.flatten()
-    measured_NH = hidden_NH.detach().float()
-    nats_N, gradient_NH = sum_backward(measured_NH, head, targets_N, scale=scale)
+    seen_NH = hidden_NH.detach().to(_product_dtype(head.weight))
+    nats_N, gradient_NH = sum_backward(seen_NH, head, targets_N, scale=scale)
     hidden_NH.backward(gradient_NH.to(hidden_NH.dtype))
     return nats_N.view_as(micro.targets_BT)
+
+
+def _product_dtype(weight: Tensor) -> torch.dtype:
+    """Return what autocast multiplies matrices in here; without it the weights' own dtype."""
+    device = weight.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
 
 
 def _hidden(model: Any, micro: Packed) -> Tensor:
@@ -195,8 +201,9 @@ def _hidden(model: Any, micro: Packed) -> Tensor:
 def _nats_of_logits(model: Any, micro: Packed) -> Tensor:
     """Return −ln p of each target by the model's own logits."""
     logits_BTV = model(input_ids=micro.inputs_BT, use_cache=False).logits
+    dtype = torch.promote_types(logits_BTV.dtype, torch.float32)  # autocast's are coarser
     return cross_entropy(
-        logits_BTV.flatten(0, 1),
+        logits_BTV.flatten(0, 1).to(dtype),
         micro.targets_BT.flatten(),
         ignore_index=NOT_COUNTED,
         reduction="none",
