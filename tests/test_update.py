@@ -70,6 +70,44 @@ def test_ten_steps_on_the_same_gradients_equal_the_torch_optimizer(model, settin
     torch.testing.assert_close(flat.weights, flat_of(theirs), rtol=1e-5, atol=1e-6)
 
 
+def test_the_fused_direction_is_the_other_one_and_goes_on_from_it(model):
+    """Ten steps by either way, and by one that changes over half-way: all to fp32's digits."""
+    flat = FlatWeights(model)
+    ways = [Update(flat, {**ADAMW, "clip_norm": 0.5}) for _ in range(3)]
+    for step in range(10):
+        flat.zero_grad()
+        loss_of(model, step).backward()
+        gradient = flat.grads.clone()
+        directions = []
+        for update, fused in zip(ways, (False, True, step >= 5), strict=True):
+            flat.grads.copy_(gradient)
+            update.fused = fused
+            directions.append(update.direction())
+        for u in directions[1:]:
+            torch.testing.assert_close(u, directions[0], rtol=1e-5, atol=1e-6)
+        flat.step(directions[1], 1e-3)
+    for update in ways[1:]:
+        for name, moments in update.state().items():
+            torch.testing.assert_close(moments, ways[0].state()[name], rtol=1e-5, atol=1e-12)
+
+
+def test_ten_fused_steps_equal_torchs_fused_optimizer(model):
+    theirs = copy.deepcopy(model)
+    flat = FlatWeights(model)
+    update = Update(flat, {**ADAMW, "clip_norm": None})
+    update.fused = True
+    optimizer = torch.optim.AdamW(
+        theirs.parameters(), lr=1e-3, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1, fused=True
+    )
+    for step in range(10):
+        flat.zero_grad()
+        loss_of(model, step).backward()
+        give_gradients(theirs, flat.grads.clone())
+        flat.step(update.direction(), 1e-3)
+        optimizer.step()
+    torch.testing.assert_close(flat.weights, flat_of(theirs), rtol=1e-5, atol=1e-6)
+
+
 def test_layer_slope_equals_parameter_groups_of_their_own_rates(model):
     theirs = copy.deepcopy(model)
     flat = FlatWeights(model)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.adamw import adamw
 
 from palimpsest.core.flat import FlatWeights
 from palimpsest.faults import Fault
@@ -28,6 +29,7 @@ class Update:
         self.flat = flat
         self.settings = settings
         self.n_updates = 0
+        self.fused = flat.weights.device.type == "cuda"
         self.grad_norm = flat.weights.new_tensor(float("nan"))
         self.first_moment = torch.zeros_like(flat.weights)
         self.second_moment = torch.zeros_like(flat.weights)
@@ -41,7 +43,8 @@ class Update:
         self._clip()
         self.n_updates += 1
         adaptive = self.settings["kind"] == "adamw"
-        u = self._adamw() if adaptive else self._sgd()
+        advance = self._fused_adamw if self.fused else self._adamw
+        u = advance() if adaptive else self._sgd()
         return u if self._tilt is None else u.mul_(self._tilt)
 
     def scale(self) -> Tensor | float:
@@ -84,6 +87,28 @@ class Update:
         torch.div(self.first_moment, u.add_(self.settings["epsilon"]), out=u)
         u.div_(1 - beta1**self.n_updates)
         return u.add_(self.flat.weights, alpha=self.settings["weight_decay"])
+
+    def _fused_adamw(self) -> Tensor:
+        """Return what `_adamw` does, by torch's one kernel: from 0, a step of rate −1 ends at u."""
+        u = torch.zeros_like(self.flat.weights)
+        adamw(
+            [u],
+            [self.flat.grads],
+            [self.first_moment],
+            [self.second_moment],
+            [],
+            [torch.full((), self.n_updates - 1.0, device=u.device)],
+            fused=True,
+            amsgrad=False,
+            maximize=False,
+            beta1=self.settings["beta1"],
+            beta2=self.settings["beta2"],
+            eps=self.settings["epsilon"],
+            lr=-1.0,
+            weight_decay=0.0,  # of 0; the weights' own follows
+        )
+        decay = self.settings["weight_decay"]
+        return u.add_(self.flat.weights, alpha=decay) if decay else u
 
     def _sgd(self) -> Tensor:
         """torch.optim.SGD with momentum: its decay is part of the gradient, before the momentum."""
