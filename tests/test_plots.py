@@ -23,7 +23,7 @@ from palimpsest.core.plots.lag import lag
 from palimpsest.core.plots.landscape import landscape, targets
 from palimpsest.core.plots.layers import by_layer
 from palimpsest.core.plots.replay import forgetting
-from palimpsest.core.plots.run_details import run_details, short
+from palimpsest.core.plots.run_details import packed, run_details, short
 
 
 def panel() -> Panel:
@@ -280,13 +280,42 @@ def test_details_hold_the_recall_matrix_in_the_order_of_training() -> None:
     assert details["a"]["recall"] == {
         "step": [0, 4],
         "piece": [1, 0],
-        "change_nats": [[0, 0], [0.25, -0.5]],
+        "change_millinats": [[0, 0], [250, -500]],
+        "every": 1,
     }
     assert details["a"]["steps"] == {} and details["a"]["layers"] == {}
 
 
+def test_details_hold_the_decrease_asked_and_achieved_and_say_what_was_thinned() -> None:
+    steps = pd.DataFrame({"run": "a", "step": np.arange(1, 321), "learning_rate": 1e-3})
+    steps = steps.assign(loss_new_nats=4.0, loss_replay_nats=np.nan, decrease_asked=0.01)
+    steps = steps.assign(decrease_achieved=np.where(steps.step == 3, 0.012345, 0.01))
+    held = run(run="b")
+    kept = steps.assign(run="b", decrease_asked=np.nan, decrease_achieved=np.nan)
+    details = run_details(frames([run(run="a"), held], steps=pd.concat([steps, kept])))
+    curves = details["a"]["steps"]
+    assert curves["every"] == 2 and curves["step"] == {"from": 1, "by": 2, "n": 160}
+    assert curves["learning_rate"] == {"from": 0.001, "by": 0, "n": 160}
+    assert curves["decrease_asked_percent"] == {"from": 1, "by": 0, "n": 160}
+    assert curves["decrease_achieved_percent"][:3] == [1, 1.234, 1]
+    assert not [name for name in details["b"]["steps"] if name.startswith("decrease")]
+
+
 def test_numbers_of_the_page_are_short() -> None:
     assert short([0.123456, 3.0, float("nan")]) == [0.1235, 3, None]
+    assert packed([1, 2, 4, 8]) == [1, 2, 4, 8]
+    assert packed([np.nan] * 4) == [None] * 4
+    assert packed([]) == []
+
+
+def test_places_in_an_inline_figure_are_short_and_like_marks_share_a_style() -> None:
+    def paint(ax: Axes) -> None:
+        ax.plot([0, 1 / 3, 1], [1, 2, 3], "o")
+
+    text = svg.inline_svg(Panel("Marks", paint, "").figure(), name="marks", alt="")
+    assert not re.findall(r' (?:d|x|y)="[^"]*\.\d{3}', text)
+    assert len(re.findall(r"<use [^>]*/>\n<use [^>]*/>\n<use [^>]*/>", text)) == 1
+    assert re.search(r'<g clip-path="[^"]+" style="[^"]*fill[^"]*">\n<use (?!.*style)', text)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,12 @@
     return svg;
   }
 
+  // evenly spaced numbers stand in the page as {from, by, n}
+  function unpacked(content) {
+    const whole = (value) => value && value.n ? Array.from({ length: value.n }, (_, i) => value.from + i * value.by) : value;
+    return Object.fromEntries(Object.entries(content).map(([name, value]) => [name, whole(value)]));
+  }
+
   function known(values) {
     return values.filter((value) => value !== null);
   }
@@ -42,7 +48,7 @@
   function frame(svg, x, y, labels) {
     add(svg, "path", { d: `M${LEFT} ${TOP}V${H - BOTTOM}H${W - RIGHT}`, class: "axis" });
     for (const part of [0, 0.5, 1]) {
-      const across = x.low + part * (x.high - x.low), along = y.low + part * (y.high - y.low);
+      const across = Math.round(x.low + part * (x.high - x.low)), along = y.low + part * (y.high - y.low);
       add(svg, "text", { x: x.at(across), y: H - BOTTOM + 15, "text-anchor": "middle" }, number(across));
       add(svg, "text", { x: LEFT - 6, y: y.at(along) + 4, "text-anchor": "end" }, number(along));
     }
@@ -68,19 +74,19 @@
 
   function key(svg, lines) {
     lines.forEach((line, index) => {
-      const y = TOP + 8 + 14 * index;
-      add(svg, "path", { d: `M${W - 130} ${y - 4}h18`, class: `line k${index % 3}` });
-      add(svg, "text", { x: W - 107, y }, line.name);
+      const x = W - 108 * (lines.length - index), y = TOP + 8;
+      add(svg, "path", { d: `M${x} ${y - 4}h18`, class: `line k${index % 3}` });
+      add(svg, "text", { x: x + 22, y }, line.name);
     });
   }
 
   function heat(recall) {
-    const cells = known(recall.change_nats.flat());
-    const largest = Math.max(...cells.map(Math.abs), 1e-6);
-    const title = "Recall: change of each piece's loss against the base, nats per token";
+    const change = recall.change_millinats.map((row) => row.map((value) => value === null ? null : value / 1000));
+    const largest = Math.max(...known(change.flat()).map(Math.abs), 1e-6);
+    const title = "Recall: change of each piece's loss against the base, nats per token" + part(recall.every, "piece");
     const svg = panel(title, `${title}, ${recall.step.length} checkpoints, ${recall.piece.length} pieces`);
     const width = (W - LEFT - RIGHT) / recall.piece.length, height = (H - TOP - BOTTOM) / recall.step.length;
-    recall.change_nats.forEach((row, c) => {
+    change.forEach((row, c) => {
       row.forEach((value, b) => {
         if (value === null) return;
         add(svg, "rect", {
@@ -90,8 +96,13 @@
       });
       add(svg, "text", { x: LEFT - 6, y: TOP + (c + 0.5) * height + 4, "text-anchor": "end" }, recall.step[c]);
     });
-    const words = `pieces in training order; blue kept, orange lost; full: ${number(largest)}`;
-    add(svg, "text", { x: (LEFT + W - RIGHT) / 2, y: H - 14, "text-anchor": "middle" }, words);
+    const words = [
+      "rows: step of the checkpoint; columns: pieces in training order",
+      `blue kept, orange lost; full colour: ${number(largest)} nats`,
+    ];
+    words.forEach((line, index) => (
+      add(svg, "text", { x: (LEFT + W - RIGHT) / 2, y: H - 24 + 16 * index, "text-anchor": "middle" }, line)
+    ));
   }
 
   function layers(drift) {
@@ -102,17 +113,28 @@
     chart("Mean absolute drift by layer; later checkpoints darker", lines, { x: "layer (−1: embedding)", y: "MAD", key: false });
   }
 
+  function part(every, what) {
+    return every > 1 ? ` (one ${what} in ${every})` : "";
+  }
+
   function open(run) {
-    const one = all[run];
+    const one = Object.fromEntries(Object.entries(all[run]).map(([name, value]) => [name, unpacked(value)]));
     document.getElementById("run-name").textContent = run;
     place.replaceChildren();
     const steps = one.steps, original = one.original;
     if (steps.step) {
-      chart("Loss of each batch before its step", [
+      const some = part(steps.every, "step");
+      chart("Loss of each batch before its step" + some, [
         { name: "new text", x: steps.step, y: steps.loss_new_nats },
         { name: "replayed text", x: steps.step, y: steps.loss_replay_nats },
       ], { x: "step", y: "nats per token" });
-      chart("Learning rate", [{ name: "η", x: steps.step, y: steps.learning_rate }], { x: "step", y: "η", key: false });
+      chart("Learning rate" + some, [{ name: "η", x: steps.step, y: steps.learning_rate }], { x: "step", y: "η", key: false });
+      if (steps.decrease_achieved_percent) {
+        chart("Decrease of the loss in one step" + some, [
+          { name: "achieved", x: steps.step, y: steps.decrease_achieved_percent },
+          { name: "asked", x: steps.step, y: steps.decrease_asked_percent || [] },
+        ], { x: "step", y: "% of the loss" });
+      }
     }
     if (original.step.length > 1) {
       chart("Loss on unseen original text", [{ name: "original", x: original.step, y: original.loss_nats }],

@@ -1,13 +1,15 @@
 """What the page draws of one run when a reader asks for it: numbers only, short enough to embed.
 
-Per run: the loss of each step, the held-out losses and the drift of each layer at every
-checkpoint, and the recall matrix. The page's script draws them.
+Per run: losses, rate and decrease of each step, the held-out losses and the drift of each layer at
+every checkpoint, and the recall matrix. The page's script draws them. Evenly spaced numbers, such
+as steps and a kept rate, stand as {from, by, n}.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -19,6 +21,8 @@ from palimpsest.core.plots.recall_map import change_of_loss
 
 MAX_POINTS = 160
 MAX_CELLS = 3000
+LEAST_EVEN = 4  # fewer numbers are as short one by one
+Packed = list[float | int | None] | dict[str, float | int]
 
 
 def run_details(frames: Frames) -> dict[str, dict[str, Any]]:
@@ -37,12 +41,17 @@ def run_details(frames: Frames) -> dict[str, dict[str, Any]]:
     }
 
 
-def _curves(steps: pd.DataFrame | None) -> dict[str, list]:
+def _curves(steps: pd.DataFrame | None) -> dict[str, Any]:
     if steps is None:
         return {}
-    thin = steps.sort_values("step").iloc[:: -(-len(steps) // MAX_POINTS)]
+    every = -(-len(steps) // MAX_POINTS)
+    thin = steps.sort_values("step").iloc[::every]
     names = ("step", "loss_new_nats", "loss_replay_nats", "learning_rate")
-    return {name: short(thin[name]) for name in names}
+    curves: dict[str, Any] = {name: packed(thin[name]) for name in names}
+    for name in ("decrease_asked", "decrease_achieved"):
+        if thin[name].notna().any():
+            curves[f"{name}_percent"] = packed(100 * thin[name])
+    return curves | {"every": every}
 
 
 def _series(values: pd.Series) -> dict[str, list]:
@@ -60,7 +69,7 @@ def _layers(drift: pd.DataFrame | None) -> dict[str, list]:
     }
 
 
-def _matrix(recall: pd.DataFrame | None, pieces: pd.DataFrame, run: str) -> dict[str, list]:
+def _matrix(recall: pd.DataFrame | None, pieces: pd.DataFrame, run: str) -> dict[str, Any]:
     """Return checkpoints × pieces; where there are too many pieces, every k-th of them."""
     if recall is None:
         return {}
@@ -69,9 +78,24 @@ def _matrix(recall: pd.DataFrame | None, pieces: pd.DataFrame, run: str) -> dict
     thin = matrix.iloc[:, ::every]
     return {
         "step": short(thin.index.to_numpy()),
-        "piece": short(thin.columns.to_numpy()),
-        "change_nats": [short(row) for row in thin.to_numpy()],
+        "piece": packed(thin.columns.to_numpy()),
+        "change_millinats": [short(row) for row in (1000 * thin).round().to_numpy()],
+        "every": every,
     }
+
+
+def packed(values: Iterable[float]) -> Packed:
+    """Return short numbers, or {from, by, n} where they are evenly spaced."""
+    numbers = short(values)
+    gaps = {
+        None if low is None or high is None else round(high - low, 12)
+        for low, high in pairwise(numbers)
+    }
+    gap = gaps.pop() if len(gaps) == 1 else None
+    first = numbers[0] if numbers else None
+    if first is None or gap is None or len(numbers) < LEAST_EVEN:
+        return numbers
+    return {"from": first, "by": gap, "n": len(numbers)}
 
 
 def short(values: Iterable[float]) -> list[float | int | None]:

@@ -12,6 +12,10 @@ from matplotlib.figure import Figure
 from palimpsest.core.plots import theme
 
 PNG_DPI = 160
+LIKE_MARKS = re.compile(
+    r'<g (clip-path="[^"]*")>\s*'
+    r'((?:<use [^>]*?( style="[^"]*")/>\s*)(?:<use [^>]*?\3/>\s*)*)</g>'
+)
 
 
 def inline_svg(figure: Figure, *, name: str, alt: str) -> str:
@@ -25,6 +29,7 @@ def inline_svg(figure: Figure, *, name: str, alt: str) -> str:
     text = re.sub(r'(<g) id="[a-zA-Z0-9_.]+"', r"\1", text)  # nothing refers to groups
     text = re.sub(r"font(-family)?: ?([^;\"]*?)'DejaVu Sans'[^;\"]*", _page_font, text)
     text = re.sub(r"#[0-9a-f]{6}(?=[;\"])", _variable, text)
+    text = _compact(text)
     size = re.search(r'<svg[^>]*?viewBox="([^"]+)"[^>]*>', text, flags=re.DOTALL)
     assert size is not None
     head = f'<svg viewBox="{size.group(1)}" role="img" aria-label="{escape(alt, quote=True)}">'
@@ -65,6 +70,22 @@ def _svg_text(figure: Figure, *, salt: str) -> str:
 
 def _on_white(figure: Figure) -> None:
     figure.set_facecolor("white")
+
+
+def _compact(text: str) -> str:
+    """Return the SVG with places to a hundredth of a point and like marks' style said once."""
+    return LIKE_MARKS.sub(
+        lambda found: f"<g {found[1]}{found[3]}>\n{found[2].replace(found[3], '')}</g>",
+        re.sub(r' (?:d|x|y)="[^"]*"', _rounded, text),
+    )
+
+
+def _rounded(found: re.Match[str]) -> str:
+    return re.sub(
+        r"-?\d+\.\d{3,}",
+        lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."),
+        found[0],
+    )
 
 
 def _page_font(found: re.Match[str]) -> str:
