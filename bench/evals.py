@@ -30,7 +30,8 @@ torch.set_num_threads(1)
 spec, folders, out = json.loads(sys.argv[1])
 for number, folder in enumerate(folders):
     (Path(out) / str(number)).mkdir()
-    evals.build(spec, {"weights": Path(folder)}, Path(out) / str(number))
+    inputs = {"weights": Path(folder), "known": Path(out) / "known"}
+    evals.build(spec, inputs, Path(out) / str(number))
 """
 Results = dict[tuple[str, str], tuple[float, float]]
 

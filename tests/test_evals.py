@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from lm_eval import simple_evaluate
 from lm_eval.tasks import TaskManager
 from tiny_artifacts import tiny_model, write_tokenizer
 
-from palimpsest.core.benchmarks import _items, _stderr
+from palimpsest import progress
+from palimpsest.core.benchmarks import Harness, _items, _stderr
 from palimpsest.core.models import save_causal_lm
 from palimpsest.faults import Fault
 from palimpsest.stages import evals
@@ -116,10 +118,14 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def build(weights: Path, task_dir: Path, out: Path, **changed: object) -> pd.DataFrame:
+def build(
+    weights: Path, task_dir: Path, out: Path, *, known: Path | None = None, **changed: object
+) -> pd.DataFrame:
+    """Evaluate a checkpoint; without `known`, as one whose like was never seen."""
     spec = {"tasks": ["choices", "endings"], "limit": 20, "batch_size": 8, "folder": "final"}
     out.mkdir()
-    evals.build(spec | {"task_dir": str(task_dir)} | changed, {"weights": weights}, out)
+    inputs = {"weights": weights, "known": known or out.with_name(f"{out.name}-known")}
+    evals.build(spec | {"task_dir": str(task_dir)} | changed, inputs, out)
     return pd.read_parquet(out / "results.parquet").set_index(["task", "metric"])
 
 
@@ -174,7 +180,8 @@ def build_kept(train: Path, task_dir: Path, out: Path, *, number: int) -> dict[s
     """Evaluate a checkpoint by its number and return what says after which step it lies."""
     out.mkdir()
     spec = {"tasks": ["choices", "endings"], "limit": 20, "batch_size": 8, "kept": number}
-    evals.build(spec | {"task_dir": str(task_dir)}, {"weights": train}, out)
+    inputs = {"weights": train, "known": out.parent / "known"}
+    evals.build(spec | {"task_dir": str(task_dir)}, inputs, out)
     found: dict[str, int | None] = json.loads((out / "checkpoint.json").read_text())
     return found
 
@@ -237,6 +244,72 @@ def test_a_second_build_writes_the_same_bytes(
         build(weights, task_dir, tmp_path / name)
     for file in (tmp_path / "one").iterdir():
         assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes()
+
+
+@pytest.fixture
+def evaluations(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
+    """The limit of each evaluation that really ran."""
+    limits, run = [], evals.run_benchmarks
+
+    def counted(harness: Harness, *, limit: int | None) -> tuple[pd.DataFrame, pd.DataFrame]:
+        limits.append(limit)
+        return run(harness, limit=limit)
+
+    monkeypatch.setattr(evals, "run_benchmarks", counted)
+    return limits
+
+
+def test_equal_weights_by_two_ways_are_evaluated_once(
+    weights: Path, task_dir: Path, tmp_path: Path, evaluations: list[int | None]
+) -> None:
+    """The base's last, and what a training kept on its way."""
+    train = tmp_path / "train"
+    shutil.copytree(weights / "step-2", train / "step-7")
+    kept = [{"step": 7, "folder": "step-7"}, {"step": 8, "folder": "step-8"}]
+    (train / "phase.json").write_text(json.dumps({"checkpoints": kept, "final": "step-8"}))
+    build(weights, task_dir, tmp_path / "base", known=tmp_path / "known")
+    assert not progress.series()["evaluated"]["copied"]
+    assert build_kept(train, task_dir, tmp_path / "kept", number=1) == {"step": 7}
+    assert progress.series()["evaluated"]["copied"]
+    assert evaluations == [20]
+    for name in ("results.parquet", "items.parquet"):
+        assert (tmp_path / "kept" / name).read_bytes() == (tmp_path / "base" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changed", "copied"),
+    [
+        ({}, True),
+        ({"batch_size": 4}, False),
+        ({"limit": 10}, False),
+        ({"tasks": ["endings"]}, False),
+        ({"folder": "step-1"}, False),
+        ({"lm_eval": "0.4.99"}, False),
+        ({"task_file": "choices.jsonl"}, False),
+    ],
+    ids=str,
+)
+def test_another_setting_is_evaluated_again(
+    weights: Path,
+    task_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    evaluations: list[int | None],
+    changed: dict[str, object],
+    copied: bool,
+) -> None:
+    build(weights, task_dir, tmp_path / "one", known=tmp_path / "known")
+    tasks = tmp_path / "tasks"
+    shutil.copytree(task_dir, tasks)
+    if "task_file" in changed:
+        file = tasks / str(changed["task_file"])
+        file.write_text("".join(reversed(file.read_text().splitlines(keepends=True))))
+    if "lm_eval" in changed:
+        monkeypatch.setattr(evals, "version", lambda _: changed["lm_eval"])
+    spec = {name: to for name, to in changed.items() if name not in ("lm_eval", "task_file")}
+    build(weights, tasks, tmp_path / "two", known=tmp_path / "known", **spec)
+    assert progress.series()["evaluated"]["copied"] == copied
+    assert len(evaluations) == (1 if copied else 2)
 
 
 def test_the_error_of_a_perplexity_is_that_of_every_possible_resample() -> None:

@@ -29,7 +29,9 @@ def test_values_are_the_command_lines_and_errors_its_bootstraps(
     model = new_neox(**shape, context_length=1024, seed=3)  # a token is a byte
     save_causal_lm(model, tmp_path / "model", write_tokenizer(tmp_path / "tokenizer"))
     spec = {"tasks": TASKS, "task_dir": "data/tasks", "limit": LIMIT, "batch_size": BATCH_SIZE}
-    evals.build(spec | {"folder": "model"}, {"weights": tmp_path}, tmp_path)
+    evals.build(
+        spec | {"folder": "model"}, {"weights": tmp_path, "known": tmp_path / "known"}, tmp_path
+    )
     ours = pd.read_parquet(tmp_path / "results.parquet").set_index(["task", "metric"])
     theirs = command_line(tmp_path / "model", tmp_path / "theirs")
     assert set(ours.index.get_level_values("metric")) == {"acc", "acc_norm", "perplexity"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from palimpsest import sources
+from palimpsest import layout, sources
 from palimpsest.core.policies import fixed
 from palimpsest.faults import Fault
 from palimpsest.plan import Plan, Stages, load
@@ -530,6 +530,20 @@ def test_data_of_stock_benchmarks_are_pinned(project, tasks, revisions, line):
     with pytest.raises(Fault) as told:
         planned(content)
     assert str(told.value) == f"evals.revisions: {line}"
+
+
+def test_another_lm_eval_re_keys_what_it_evaluates(project, monkeypatch):
+    """The first one's keys do not name it."""
+    before = planned()
+    monkeypatch.setattr(layout, "version", lambda _: "0.4.99")
+    layout._harness.cache_clear()
+    try:
+        after = planned()
+    finally:
+        layout._harness.cache_clear()
+    assert before.by_stage["evals"].keys().isdisjoint(after.by_stage["evals"])
+    for stage in ("bases", "train", "recall"):
+        assert before.by_stage[stage].keys() == after.by_stage[stage].keys()
 
 
 def test_another_pin_re_keys_the_benchmark_and_what_follows(project):

@@ -74,7 +74,8 @@ def test_stock_tasks_are_evaluated_from_their_folders(tmp_path: Path, cache: Pat
     spec |= {"limit": None, "batch_size": 4, "folder": "final"}
     out = tmp_path / "out"
     out.mkdir()
-    evals.build(spec, {"weights": weights, "benchmarks": folders}, out)
+    inputs = {"weights": weights, "benchmarks": folders, "known": tmp_path / "known"}
+    evals.build(spec, inputs, out)
     results = pd.read_parquet(out / "results.parquet").set_index(["task", "metric"])
     assert set(results.index) == {
         ("lambada_openai", "perplexity"),

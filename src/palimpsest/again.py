@@ -26,6 +26,7 @@ def build_again(to_do: Schedule, stage: str, build: Callable[[str], int]) -> int
             continue
         with own(wait=False):
             _move(chosen, to=_aside)
+            shutil.rmtree(store.KNOWN / name, ignore_errors=True)
         code = build(f"stage_{name}")
         if code:
             _move([a for a in chosen if not _place(a).exists()], to=_place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from palimpsest.plan import Artifact, Inputs, Plan
 
 
+FIRST_LM_EVAL = "0.4.13"  # whose keys do not name it
 BY_DIFFICULTY = ("easy-first", "hard-first")
 ORDERING = ("order", "cycles", "repeats", "replay_order", "replay_cycles", "part")
 
@@ -418,7 +420,7 @@ class Layout:
         return self.add(
             "evals",
             label or weights.label,
-            of_all | which,
+            of_all | which | _harness(),
             {"weights": weights, **self._benchmarks()},
             source=sources.hashes(files),
             model=model,
@@ -515,6 +517,13 @@ def _probe_replay(phase: Phase) -> float:
     replay = phase.replay_fraction
     share = replay if isinstance(replay, float) else replay.start
     return 0.0 if share == 1 else share
+
+
+@cache
+def _harness() -> dict[str, str]:
+    """Return lm-eval's version for keys; those without one are of the first that was used."""
+    installed = version("lm_eval")
+    return {} if installed == FIRST_LM_EVAL else {"lm_eval": installed}
 
 
 def _needs_length(phase: Phase) -> bool:

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ _prefix = ""
 _first: tuple[float, int] | None = None
 _last_line = 0.0
 _notes: dict[str, float] = {}
-_series: dict[str, list[float]] = {}
+_series: dict[str, Any] = {}
 
 
 def begin(prefix: str) -> None:
@@ -102,12 +102,12 @@ def note(**measured: float) -> None:
         _notes[name] = _notes.get(name, 0.0) + amount
 
 
-def note_each(name: str, values: list[float]) -> None:
-    """Add one measured value per step to the artifact's record."""
+def note_each(name: str, values: Any) -> None:
+    """Add what is no sum, such as a value per step, or one for each name, to the record."""
     _series[name] = values
 
 
-def series() -> dict[str, list[float]]:
+def series() -> dict[str, Any]:
     """Return what `note_each` gathered since `begin`."""
     return dict(_series)
 

@@ -23,10 +23,11 @@ class Leftover:
 
 
 def leftovers(to_do: Schedule, vault: Vault) -> list[Leftover]:
-    """Return every artifact that is not asked for, and every attempt whose artifact stands."""
+    """Return what is not asked for, attempts whose artifacts stand, results of older code."""
     named = vault.named_by()
     found = [_judged(path, what, named, vault) for path, what in _artifacts(to_do)]
-    return found + [Leftover(path, "attempt", size(path)) for path in _attempts(to_do)]
+    found += [Leftover(path, "attempt", size(path)) for path in _attempts(to_do)]
+    return found + [Leftover(path, "by older code", size(path)) for path in _outdated(to_do)]
 
 
 def remove(leftover: Leftover) -> None:
@@ -53,6 +54,13 @@ def _attempts(to_do: Schedule) -> Iterator[Path]:
     """Yield the scratch of artifacts that stand; what could still be resumed is left alone."""
     for path in sorted(store.SCRATCH.glob("*/*")):
         if path.name in store.folders(path.parent.name):
+            yield path
+
+
+def _outdated(to_do: Schedule) -> Iterator[Path]:
+    """Yield what other code than today's kept by content: nothing takes from it any more."""
+    for path in sorted(store.KNOWN.glob("*/*")):
+        if path.name not in {a.code for a in to_do.wanted(path.parent.name).values()}:
             yield path
 
 

@@ -22,6 +22,7 @@ RUNS, RESULTS, WORK = Path("runs"), Path("results"), Path(".work")
 ATTIC, SCRATCH, LOCKS = WORK / "attic", WORK / "scratch", WORK / "locks"
 BATCHES, MARKERS, RECORDS = WORK / "batches", WORK / "done", WORK / "records"
 LEDGER, ATTEMPTS = WORK / "ledger.jsonl", WORK / "attempts.jsonl"
+KNOWN = WORK / "known"
 RECORDED = WORK / "recorded"  # what DVC was last told
 META, FILES = "meta.json", "files.txt"
 
@@ -67,6 +68,11 @@ def results_key(key: str) -> Path:
 def record(stage: str, name: str) -> Path:
     """Return the provenance record: host, times, versions, speed; never an input of anything."""
     return RECORDS / stage / f"{name}.json"
+
+
+def known(stage: str, code: str) -> Path:
+    """Return the folder in which a stage's code keeps results by what they were computed from."""
+    return KNOWN / stage / code
 
 
 def folders(stage: str) -> set[str]:

@@ -87,6 +87,7 @@ def _attempt(stage: str, member: dict[str, Any]) -> bool:
     store.enter_attempt(origin)
     try:
         inputs = {role: _folders(given) for role, given in member["inputs"].items()}
+        inputs["known"] = store.known(stage, member["code"])
         module.build(member["spec"], inputs, scratch)
     except Fault as fault:
         progress.say(f"error: {stage} {member['name']}: {fault}")

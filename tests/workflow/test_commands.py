@@ -90,8 +90,13 @@ def test_prune_asks_keeps_what_is_not_committed_and_restore_undoes_it(study):
     done = study.run("palimpsest", "prune", check=False)
     assert done.returncode == 2
     assert "Nobody can be asked here: add --yes" in done.stderr
+    older = study.folder / ".work" / "known" / "evals" / "c0de"
+    older.mkdir()
+    known = study.contents(".work/known")
     study.run("palimpsest", "prune", "--yes")
     assert not study.contents(".work/attic")
+    assert not older.exists()
+    assert study.contents(".work/known") == known
     (study.folder / "params.yaml").write_text(params)
     assert study.missing() == Counter(fits=1, report=1)
     study.run("palimpsest", "prune", "--yes")  # what bootstrap 150 made was never committed
@@ -113,6 +118,22 @@ def test_built_again_it_is_the_same(study):
     assert "fits: 1 built again, 0 came out different" in said
     assert study.contents("runs") == before
     assert not Path(study.folder / ".work" / "again").exists()
+
+
+@pytest.mark.slow
+def test_benchmarks_built_again_are_evaluated_again(study):
+    """Results that are known by content are forgotten first."""
+    for path in study.folder.glob(".work/known/evals/*/*/results.parquet"):
+        path.write_bytes(b"")
+    before, n_before = study.contents("runs"), len(study.ledger())
+    study.run("palimpsest", "run", "--again", "evals")
+    built = [entry["name"] for entry in study.ledger()[n_before:]]
+    records = [study.folder / ".work" / "records" / "evals" / f"{name}.json" for name in built]
+    told = [json.loads(record.read_text())["evaluated"] for record in records]
+    known = list(study.folder.glob(".work/known/evals/*/*/results.parquet"))
+    assert len(known) == sum(not one["copied"] for one in told) > 0
+    assert all(path.stat().st_size for path in known)
+    assert study.contents("runs") == before
 
 
 @pytest.mark.slow

@@ -7,16 +7,18 @@ import json
 import time
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from palimpsest import progress
-from palimpsest.core import artifacts
+from palimpsest.core import artifacts, known
 from palimpsest.core.benchmarks import Harness, make_harness, run_benchmarks
 from palimpsest.core.models import load_causal_lm
 from palimpsest.core.swap import swap_weights
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+RESULTS, ITEMS = "results.parquet", "items.parquet"
 
 
 @dataclass(frozen=True)
@@ -34,21 +36,48 @@ class Setting:
 def build(spec: dict[str, Any], inputs: dict[str, Any], out: Path) -> None:
     """Evaluate one checkpoint of a base or train artifact.
 
-    inputs: weights and, for tasks that come with lm-eval, benchmarks: their folders.
+    inputs: weights and, for tasks that come with lm-eval, benchmarks: their folders; known: where
+    results are kept by their content.
     spec: tasks, limit, batch_size, task_dir, the folder of local task files below the project's
     root, and which checkpoint: folder (its name, or "final") or kept (of those that an epoch of
-    training kept before its last, the first is 1).
+    training kept before its last, the first is 1). Weights that were evaluated before, under
+    whatever name, are found in the folder of known results.
     """
     started = time.monotonic()
     folder = _checkpoint(spec, inputs["weights"], out)
     if folder is None:
         return
-    harness = _harness(_setting(spec, folder, inputs.get("benchmarks", [])))
-    swap_weights(harness.model, folder)
-    results, items = run_benchmarks(harness, limit=spec["limit"])
-    results.to_parquet(out / "results.parquet", index=False)
-    items.to_parquet(out / "items.parquet", index=False)
+    setting = _setting(spec, folder, inputs.get("benchmarks", []))
+    parts, files = _identity(setting, limit=spec["limit"]), [out / RESULTS, out / ITEMS]
+    copied = known.once(
+        inputs["known"], parts, files, lambda: _evaluate(setting, spec["limit"], out)
+    )
+    progress.note_each("evaluated", parts | {"copied": copied})
     progress.note(wall_seconds=time.monotonic() - started)
+
+
+def _evaluate(setting: Setting, limit: int | None, out: Path) -> None:
+    harness = _harness(setting)
+    swap_weights(harness.model, setting.folder)
+    results, items = run_benchmarks(harness, limit=limit)
+    results.to_parquet(out / RESULTS, index=False)
+    items.to_parquet(out / ITEMS, index=False)
+
+
+def _identity(setting: Setting, *, limit: int | None) -> dict[str, Any]:
+    """Return all that results depend on besides this code: contents and numbers, never names.
+
+    `files` are those of the checkpoint: weights, config, tokenizer.
+    """
+    return {
+        "files": known.hashes(setting.folder),
+        "dtype": "float32",  # whatever the file holds: `load_causal_lm`
+        "tasks": setting.tasks,
+        "task_files": [known.hashes(folder) for folder in setting.folders],
+        "lm_eval": version("lm_eval"),
+        "limit": limit,
+        "batch_size": setting.batch_size,
+    }
 
 
 def _checkpoint(spec: dict[str, Any], weights: Path, out: Path) -> Path | None:
