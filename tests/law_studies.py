@@ -14,15 +14,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
 from palimpsest import params as P
 from palimpsest.core import pareto
 from palimpsest.core.checkpoints import log_spaced
 from palimpsest.core.laws import load
-from palimpsest.core.laws.fitting import fit
-from palimpsest.core.laws.form import predict
+from palimpsest.core.laws.fitting import fit, problem_of
+from palimpsest.core.laws.form import evaluate, predict
 from palimpsest.core.laws.intervals import Noise, interval, replicate_noise
 from palimpsest.core.laws.points import Points
+from palimpsest.core.laws.solver import residuals
 from palimpsest.core.laws.summary import drawn
 from palimpsest.core.laws.validation import misses_points
 from palimpsest.experiments import Run, runs
@@ -180,6 +182,36 @@ def study_holds(case: Case, seed: int) -> np.ndarray | None:
     (true,), found = (critical(case, theta) for theta in (theta_of(case), draws.theta))
     ends = interval(found, confidence=0.95)
     return np.append(held, ends[0] <= true <= ends[1])
+
+
+def ideal(case: Case, *, seeds: range = range(N_SETS)) -> np.ndarray:
+    """Return the share of the same studies' predictions that lie in the exact interval (m,).
+
+    Least squares, linear about the truth, with the noise's true size and correlation: a study
+    that this interval misses was drawn far out, whatever an interval is made of.
+    """
+    law, theta = load(case.law), theta_of(case)
+    points = draw_study(case, np.random.default_rng(seeds[0]))
+    jacobian_nK = residuals(problem_of(law, points, noise=1.0), theta)[1][0]
+    asked = {name: np.array(values) for name, values in case.asked.items()}
+    weights_mn = evaluate(law, theta, asked)[1][0] @ np.linalg.pinv(jacobian_nK)
+    spread_m = np.sqrt(np.einsum("mi,ij,mj->m", weights_mn, correlation(points), weights_mn))
+    away = [weights_mn @ kicks(case, seed) / spread_m for seed in seeds]
+    return np.asarray(np.mean(np.abs(away) <= norm.ppf(0.975), axis=0))
+
+
+def kicks(case: Case, seed: int) -> np.ndarray:
+    """Return how far a drawn study's points lie from the truth, in units of the noise."""
+    law, points = load(case.law), draw_study(case, np.random.default_rng(seed))
+    return -residuals(problem_of(law, points, noise=1.0), theta_of(case))[0][0] / case.noise
+
+
+def correlation(points: Points) -> np.ndarray:
+    """Return how the noise of points goes together: SHARED squared within a run."""
+    assert points.run is not None
+    together = np.where(points.run[:, None] == points.run, SHARED**2, 0.0)
+    np.fill_diagonal(together, 1.0)
+    return together
 
 
 def critical(case: Case, theta: np.ndarray) -> np.ndarray:

@@ -1,4 +1,7 @@
-"""Do 95 % intervals hold the truth in 90 to 98 of 100 studies, as was written down?"""
+"""Do 95 % intervals hold the truth in 90 to 98 of 100 studies, as was written down?
+
+Or, where the studies themselves were drawn far out, about as often as the exact interval does.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from law_studies import CASES, Case, asked_names, coverage, draw_study
+from law_studies import CASES, Case, asked_names, coverage, draw_study, ideal
 
 MOST_REFUSED = 0.05  # of studies: coverage over fewer would say little of the others
 LEAST, MOST = 0.90, 0.98
-BELOW = {("joint", "S=0.01, p=0, N=50000"): 0.87}  # measured 0.88 on these 200; see docs/fits.md
+BEHIND = 0.02  # what few resamples may cost beside the exact interval on the same studies
 RESULT = Path(__file__).parents[1] / "docs" / "results" / "coverage.csv"
 
 
@@ -19,13 +22,23 @@ RESULT = Path(__file__).parents[1] / "docs" / "results" / "coverage.csv"
 @pytest.mark.parametrize("case", CASES, ids=[case.law for case in CASES])
 def test_intervals_hold_the_truth(case: Case) -> None:
     held, refused = coverage(case)
-    assert within(case.law, asked_names(case), held), held
+    assert within(held, ideal(case)), held
     assert refused <= MOST_REFUSED
 
 
-def within(law: str, names: list[str], held: np.ndarray) -> bool:
-    least = [BELOW.get((law, name), LEAST) for name in names]
+def within(held: np.ndarray, exact: np.ndarray) -> bool:
+    """Say whether each share is one that an interval of 95 % has on these studies."""
+    least = np.full(len(held), LEAST)
+    least[: len(exact)] = np.fmin(LEAST, exact - BEHIND)
     return bool(np.all((held >= least) & (held <= MOST)))
+
+
+@pytest.mark.slow
+def test_the_exact_interval_holds_the_truth_of_joint_but_in_few_of_the_first_studies() -> None:
+    """The first quantity's low share is of these draws: 95 of 100 hold it over more studies."""
+    joint = next(case for case in CASES if case.law == "joint")
+    assert ideal(joint)[0] < LEAST
+    assert ideal(joint, seeds=range(3000, 4000)) == pytest.approx(0.95, abs=0.02)
 
 
 def test_the_committed_result_is_of_these_studies_and_within_bounds() -> None:
@@ -33,8 +46,7 @@ def test_the_committed_result_is_of_these_studies_and_within_bounds() -> None:
     asked = {(case.law, name) for case in CASES for name in asked_names(case)}
     assert set(written[["law", "quantity"]].itertuples(index=False, name=None)) == asked
     assert (written.studies >= 200).all()
-    for law, rows in written.groupby("law"):
-        assert within(str(law), rows.quantity.tolist(), rows.held.to_numpy())
+    assert within(written.held.to_numpy(), written.ideal.to_numpy())
     assert written.refused.between(0, MOST_REFUSED).all()
 
 
