@@ -43,6 +43,20 @@ found = per_size(runs, "forgetting_nats", what="forgetting", noise=None, options
 print(json.dumps([entry.name for entry in found if entry.fit.fitted and "log" not in entry.name]))
 """
 
+REFUSED = """
+from pathlib import Path
+from palimpsest import params
+from palimpsest.faults import Fault
+try:
+    params.load(Path("more.yaml"))
+except Fault as fault:
+    print(fault)
+"""
+NOT_FITTED = (
+    "more.yaml: fits.laws: no part of a study fits 'replay-hyperbola'; leave it out, or name it in "
+    "core/laws/study (docs/guide/add-a-law.md)\n"
+)
+
 
 @pytest.fixture
 def hyperbola(source):
@@ -71,7 +85,7 @@ def test_its_slope_is_the_law_s(hyperbola):
 
 
 def test_no_key_changes_until_a_study_names_it_and_a_line_lets_it_be_fitted(source, hyperbola):
-    """`fits.laws` alone is accepted; the line of the page brings the fit of each size."""
+    """`fits.laws` alone is refused; the line of the page brings the fit of each size."""
     file, constant = source / "core/laws/study/replay.py", "forgetting/constant/tiny"
     (source / "core" / "laws" / "replay_hyperbola.py").unlink()
     before = keys(hyperbola)
@@ -81,6 +95,7 @@ def test_no_key_changes_until_a_study_names_it_and_a_line_lets_it_be_fitted(sour
     content = yaml.safe_load((hyperbola / "params.yaml").read_text("utf-8"))
     content["fits"]["laws"].append("replay-hyperbola")
     (hyperbola / "more.yaml").write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
+    assert in_process(hyperbola, REFUSED) == NOT_FITTED
     code = file.read_text("utf-8")
     replaced, n_replaced = re.subn(r"^LOSS_FORMS = .*$", FORMS.strip(), code, flags=re.MULTILINE)
     assert n_replaced == 1

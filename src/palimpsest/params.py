@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -356,10 +357,7 @@ def load(path: Path) -> Params:
     except ValidationError as error:
         raise Fault("\n".join(fault_lines(error, str(path), Params, joint=": "))) from None
     _check_names(params, path)
-    laws = [name.replace("_", "-") for name in kinds("laws")]
-    for law in params.fits.laws:
-        if law not in laws:
-            raise Fault(f"{path}: fits.laws: {law!r} is unknown{nearest(law, laws)}")
+    _check_laws(params, path)
     return params
 
 
@@ -416,6 +414,26 @@ def _numbers(node: Any) -> Any:
     if isinstance(node, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", node):
         return float(node)
     return node
+
+
+def _check_laws(params: Params, path: Path) -> None:
+    """Refuse a law that does not exist, and one that the study's code fits to nothing."""
+    laws = [name.replace("_", "-") for name in kinds("laws")]
+    for law in params.fits.laws:
+        if law not in laws:
+            raise Fault(f"{path}: fits.laws: {law!r} is unknown{nearest(law, laws)}")
+        if f'"{law}"' not in _fitting_code():
+            raise Fault(
+                f"{path}: fits.laws: no part of a study fits {law!r}; leave it out, or name it in "
+                "core/laws/study (docs/guide/add-a-law.md)"
+            )
+
+
+@cache
+def _fitting_code() -> str:
+    """Return the text of the modules that say which law is fitted to what."""
+    folder = Path(__file__).parent / "core" / "laws" / "study"
+    return "\n".join(file.read_text("utf-8") for file in sorted(folder.glob("*.py")))
 
 
 def _check_names(params: Params, path: Path) -> None:
