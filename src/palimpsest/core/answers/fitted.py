@@ -113,7 +113,7 @@ def law_of(frames: Frames, name: str) -> str:
 
 
 def law_rows(fits: dict[str, Any]) -> list[tuple[str, ...]]:
-    """Return one row per fit: name, formula, status, parameters that stand alone, reason."""
+    """Return one row per fit: name, formula, status, parameters that stand alone, δ, reason."""
     rows: list[tuple[str, ...]] = []
     for name, record in sorted(fits["fits"].items()):
         alone = {
@@ -126,8 +126,23 @@ def law_rows(fits: dict[str, Any]) -> list[tuple[str, ...]]:
             for symbol, one in alone.items()
         )
         status = record["status"] + ", misses its points" * misfit(fits, name)
-        rows.append((name, record["formula"], status, words or "–", record["reason"]))
+        moves = delta_words(record, list(alone))
+        rows.append((name, record["formula"], status, words or "–", moves, record["reason"]))
     return rows
+
+
+def delta_words(record: dict[str, Any], symbols: list[str]) -> str:
+    """Return by how much each parameter moves when Huber's δ is a tenth and ten times as large."""
+    found = record["delta_moves"].values()
+    told = [
+        f"{symbol} "
+        + ", ".join(
+            plain(at[symbol] - record["parameters"][symbol]["value"], decimals=3, signed=True)
+            for at in found
+        )
+        for symbol in symbols
+    ]
+    return "; ".join(told) if told and found else "–"
 
 
 def _number(value: Any) -> float:
