@@ -12,7 +12,7 @@ from law_cases import CASES, grid, theta_of
 
 from palimpsest.core.laws import load, log_linear
 from palimpsest.core.laws.fitting import Fit, fit
-from palimpsest.core.laws.form import predict
+from palimpsest.core.laws.form import evaluate, predict
 from palimpsest.core.laws.intervals import (
     Noise,
     bootstrap,
@@ -22,6 +22,7 @@ from palimpsest.core.laws.intervals import (
     replicate_noise,
 )
 from palimpsest.core.laws.points import Points, gather
+from palimpsest.core.laws.study.curves import FACTORS
 from palimpsest.core.laws.summary import ends_within
 from palimpsest.core.laws.table import fit_table
 from palimpsest.core.laws.validation import (
@@ -307,6 +308,19 @@ def test_an_ablation_has_fewer_parameters_and_fits_worse() -> None:
     assert without_size.parameters == ("F_inf", "F_0", "a", "B")
     worse: Fit = fit(without_size, points, noise=0.01)
     assert worse.objective > 1.0
+
+
+def test_without_the_clock_forgetting_does_not_change_along_a_run() -> None:
+    """B (1 + B_p p)^-a N^-g at any S: 2 without replay, 2 (1 + 3)^-0.5 = 1 at 10 percent."""
+    law = load("joint").fix(**FACTORS["clock"])
+    assert law.parameters == ("B", "B_p", "a", "g")
+    theta = np.array([[2.0, np.log(30.0), 0.5, 0.0]])
+    S = np.array([1e-8, 1.0, 1e12])
+    for share, forgotten in ((0.0, 2.0), (0.1, 1.0)):
+        x = {"S": S, "p": np.full(3, share), "N": np.full(3, 1e5)}
+        value, slope = evaluate(law, theta, x)
+        assert value[0] == pytest.approx([forgotten] * 3)
+        assert np.isfinite(slope).all()
 
 
 def test_log_linear_in_any_inputs() -> None:

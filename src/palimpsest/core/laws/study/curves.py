@@ -21,6 +21,7 @@ WITHOUT_GAIN = {"G": 0.0, "h": 1.0}
 FACTORS: Mapping[str, Mapping[str, float]] = {
     "replay": {"a": 0.0, "B_p": 1.0},
     "size": {"g": 0.0},
+    "clock": {**WITHOUT_GAIN, "E": 1e100, "beta": 1.0},  # saturated from the first step on
 }
 
 
