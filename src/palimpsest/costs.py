@@ -70,10 +70,13 @@ def benchmark_tokens(tasks: tuple[str, ...], limit: int | None) -> float:
 
 
 def parameters(shape: Shape) -> tuple[int, int]:
-    """Return (non-embedding, all) parameters of a GPT-NeoX with untied input and output matrices.
+    """Return (non-embedding, all) parameters: as counted, else of a GPT-NeoX with an untied head.
 
-    Per layer 12 h² + 13 h (attention, MLP, two norms), one final norm, two matrices of vocab × h.
+    That has per layer 12 h² + 13 h (attention, MLP, two norms), a final norm, two matrices of
+    vocab × h.
     """
+    if shape.counts is not None:
+        return shape.counts.n_params, shape.counts.n_params_total
     h = shape.hidden_size
     non_embedding = shape.layers * (12 * h * h + 13 * h) + 2 * h
     return non_embedding, non_embedding + 2 * shape.vocab_size * h
@@ -134,5 +137,7 @@ def weight_bytes(shape: Shape | None) -> int:
 
 def _matrix_weights(shape: Shape) -> int:
     """Return the weights that a token is multiplied with: no biases, norms, look-ups."""
+    if shape.counts is not None:
+        return shape.counts.n_multiplied
     h = shape.hidden_size
     return 12 * shape.layers * h * h + shape.vocab_size * h

@@ -24,6 +24,7 @@ from palimpsest.costs import (
 from palimpsest.experiments import unknown
 from palimpsest.reasons import Reasons
 from palimpsest.schedule import START_UP_SECONDS, TORCH_STAGES, Schedule, schedule
+from palimpsest.shapes import Shape
 
 MOST_REASONS = 5  # of a stage that are shown
 GPU_PARAMETERS = 10**7  # of the largest model, embeddings included: below it a GPU gains little
@@ -49,6 +50,7 @@ def estimate(params_file: Path, cores: int = 2) -> dict[str, Any]:
         "stages": stages,
         "unknown": unknown(to_do.plan.params),
         "models": _models(to_do),
+        "guessed": [name for name, shape in _shapes(to_do).items() if shape and shape.guessed],
         "jobs": jobs,
         "flops": flops,
         "fp32_flops": fp32_flops,
@@ -65,14 +67,18 @@ def estimate(params_file: Path, cores: int = 2) -> dict[str, Any]:
 
 def _models(to_do: Schedule) -> dict[str, dict[str, Any]]:
     """Return parameters and bytes of each base model; nulls where its config is not here yet."""
-    names = dict.fromkeys(base.model for base in to_do.plan.by_stage["bases"].values())
-    known = {name: published.shape(to_do.plan.params, name) for name in names}
     return {
         name: dict(zip(("n_params", "n_params_total"), parameters(shape), strict=True))
         if shape
         else {"n_params": None, "n_params_total": None}
-        for name, shape in known.items()
+        for name, shape in _shapes(to_do).items()
     }
+
+
+def _shapes(to_do: Schedule) -> dict[str, Shape | None]:
+    """Return the shape of each base model; None where its config is not here yet."""
+    names = dict.fromkeys(base.model for base in to_do.plan.by_stage["bases"].values())
+    return {name: published.shape(to_do.plan.params, name) for name in names}
 
 
 def _stage_estimate(to_do: Schedule, stage: str, cores: int) -> dict[str, Any]:
@@ -151,6 +157,12 @@ def _notes(totals: dict[str, Any]) -> Iterator[str]:
         yield (
             f"{name}: its config.json is not on this machine, so that its cost is not counted; "
             "fetch it first, with network: palimpsest run -- stage_corpora"
+        )
+    for name in totals["guessed"]:
+        yield (
+            f"{name}: its config.json is of no family that transformers knows here; counted as if "
+            "it were a GPT-NeoX with an untied head, so that parameters, operations and bytes may "
+            "be wrong"
         )
     yield (
         f"{totals['hours']:.2f} core hours, {_duration(totals['wall_hours'])} on "

@@ -7,19 +7,36 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from palimpsest.faults import Fault
 
 
+class Counts(NamedTuple):
+    """Weights of a model, tied ones once; `n_multiplied` are those that a token is multiplied with.
+
+    n_params: without embeddings and output head.
+    """
+
+    n_params: int
+    n_params_total: int
+    n_multiplied: int
+
+
 @dataclass(frozen=True)
 class Shape:
-    """What counts and costs depend on; the feed-forward width is four times `hidden_size`."""
+    """What counts and costs depend on.
+
+    Without `counts` it is a GPT-NeoX's of Pythia's kind: output head not tied to the embedding,
+    feed-forward width four times `hidden_size`. `guessed`: nobody says whether it is one.
+    """
 
     hidden_size: int
     layers: int
     vocab_size: int
     context_length: int
+    counts: Counts | None = None
+    guessed: bool = False
 
 
 # Layers and widths: table 1 of Biderman et al. 2023 (arXiv 2304.01373) and, for 14m and 31m,
@@ -43,7 +60,7 @@ PYTHIA_STEPS = (0, *(2**i for i in range(10)), *range(1000, 144_000, 1000))
 
 SIZE_KEYS = {  # in config.json, by what families of models call them
     "hidden_size": ("hidden_size", "n_embd", "d_model"),
-    "layers": ("num_hidden_layers", "n_layer", "num_layers"),
+    "layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
     "vocab_size": ("vocab_size",),
     "context_length": ("max_position_embeddings", "n_positions", "max_seq_len"),
 }
@@ -72,13 +89,35 @@ def of_hub(repo: str, revision: str) -> Shape | None:
 
 
 def _of_config(config: dict[str, Any], file: Path) -> Shape:
-    found = {}
+    found: dict[str, Any] = {}
     for size, names in SIZE_KEYS.items():
         stated = [config[name] for name in names if isinstance(config.get(name), int)]
         if not stated:
             raise Fault(f"{file}: states no {' or '.join(names)}; is it a causal language model's?")
         found[size] = stated[0]
-    return Shape(**found)
+    return Shape(**found, **_counted(config, file))
+
+
+def _counted(config: dict[str, Any], file: Path) -> dict[str, Any]:
+    """Return a shape's `counts`, or that they are guessed; nothing for Pythia's own kind."""
+    if "model_type" not in config:
+        return {"guessed": True}
+    if _like_pythia(config):
+        return {}
+    from palimpsest.counting import count
+
+    counts = count(file)
+    return {"guessed": True} if counts is None else {"counts": counts}
+
+
+def _like_pythia(config: dict[str, Any]) -> bool:
+    """Tell whether a config.json's model has the weights that `costs.parameters` counts."""
+    return (
+        config["model_type"] == "gpt_neox"
+        and config.get("intermediate_size") == 4 * config.get("hidden_size", 0)
+        and config.get("tie_word_embeddings") is False
+        and config.get("attention_bias", True) is True
+    )
 
 
 def _json(file: Path) -> dict[str, Any]:
