@@ -67,6 +67,18 @@ def test_a_fault_is_one_line_and_exit_code_2(source, command):
     assert (done.returncode, done.stdout, done.stderr) == (2, "", line)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("-n", "tarin"), "tarin: no such stage; did you mean train?"),
+        (("--agian", "evals"), "run: no option --agian; did you mean --again?"),
+    ],
+)
+def test_run_passes_options_to_snakemake_but_no_misspelt_one_of_its_own(source, arguments, line):
+    done = typed("run", *arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {line}\n")
+
+
 def test_code_of_another_folder_is_refused(source):
     done = subprocess.run(
         [sys.executable, "-m", "palimpsest.cli", "plan"],

@@ -210,6 +210,8 @@ def test_benchmark_curves_take_the_longest_run_and_a_few_settings() -> None:
 
 
 def test_benchmark_curves_need_several_checkpoints() -> None:
+    bare = benchmark_curves(frames([run()], evals_checkpoints=pd.DataFrame(columns=["run"])))
+    assert isinstance(bare, Missing)
     missing = benchmark_curves(frames([run()], evals_checkpoints=along(run(), {4: 0.3})))
     assert isinstance(missing, Missing)
     assert "`checkpoints: all` under `evals:`" in missing.reason

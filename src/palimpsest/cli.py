@@ -52,8 +52,9 @@ app = typer.Typer(
 )
 for heading, names in COMMANDS.items():
     for name in names:
-        function = getattr(importlib.import_module(f"palimpsest.commands.{name}"), name)
-        app.command(name, rich_help_panel=heading)(function)
+        module = importlib.import_module(f"palimpsest.commands.{name}")
+        settings = getattr(module, "SETTINGS", None)
+        app.command(name, rich_help_panel=heading, context_settings=settings)(getattr(module, name))
 
 
 def main() -> None:

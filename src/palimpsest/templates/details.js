@@ -110,7 +110,7 @@
     const lines = drift.mad.map((row, c) => (
       { name: `step ${drift.step[c]}`, x: drift.layer, y: row, strength: 0.2 + 0.8 * (c + 1) / (last + 1) }
     )).filter((line, c) => drift.step[c] > 0);
-    chart("Mean absolute drift by layer; later checkpoints darker", lines, { x: "layer (−1: embedding)", y: "MAD", key: false });
+    chart("Mean absolute drift by layer; later checkpoints stronger", lines, { x: "layer (−1: embedding)", y: "MAD", key: false });
   }
 
   function part(every, what) {

@@ -37,6 +37,8 @@ LINE = ["model", "n_params", "replay_fraction"]
 
 def benchmark_curves(frames: Frames) -> Drawing | Missing:
     """Draw collapse over new tokens: a panel for each benchmark and each of a few settings."""
+    if frames.evals_checkpoints.empty:  # a table without rows may lack its columns too
+        return Missing(NAME, TITLE, ABSENT)
     rows = _rows(frames)
     if rows.empty:
         return Missing(NAME, TITLE, ABSENT)

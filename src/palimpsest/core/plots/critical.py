@@ -17,7 +17,7 @@ NAME, TITLE = "critical", "Critical replay ratio against model size"
 CAPTION = (
     "The smallest replay share from which on the fitted curve stays within tolerance, with its "
     "95 % interval (a bar that reaches the top: its end lies beyond every share tried). Hollow at "
-    "0 %: no replay is needed. Triangle: no share tried is enough."
+    "0 %: no replay is needed. Hollow triangle at the top: no share tried is enough."
 )
 MARKS = {"none needed": "o", "none": "^"}
 LOSS = "forgetting of original text"

@@ -16,7 +16,7 @@ NAME, TITLE = "layers", "Drift by layer over time"
 CAPTION = (
     "How far a weight of each layer moved from the base on average (MAD). One run per size: the "
     "one with the most checkpoints (of equals, the least replay); one line for each checkpoint, "
-    "the later the darker."
+    "the later the stronger."
 )
 
 
