@@ -323,6 +323,18 @@ def test_without_the_clock_forgetting_does_not_change_along_a_run() -> None:
         assert np.isfinite(slope).all()
 
 
+def test_joint_is_fitted_where_the_clock_reaches_far_beyond_its_median() -> None:
+    """Rates over decades: E is 0.005 per median of S, and the curve still bends within the data."""
+    S, p, N = (a.ravel() for a in np.meshgrid(np.geomspace(1e-4, 1, 9), [0, 0.1, 0.5], [2, 3, 9]))
+    S = np.where(S > 0.01, 3e3 * S, S)
+    truth = np.array([[2.0, 0.001, np.log(0.005 / np.median(S)), 0.8, np.log(20), 0.5, 0.1, 0.5]])
+    x = {"S": S, "p": p, "N": N * 1.0}
+    points = Points(x, predict(load("joint"), truth, x)[0], None, np.arange(len(S)))
+    found = fit(load("joint"), points, noise=0.01)
+    assert found.fitted, found.reason
+    assert found.at(x) == pytest.approx(points.y, abs=1e-6)
+
+
 def test_log_linear_in_any_inputs() -> None:
     law = log_linear.over(["N", "p"])
     y = predict(law, np.array([[1.0, 2.0, 3.0]]), {"N": np.array([np.e]), "p": np.array([0.99])})

@@ -34,7 +34,8 @@ LAW = Law(
     inputs=("S", "p", "N"),
     linear=("B", "G"),
     free=(
-        Free("E", 1e-2, 1e3, (0.3, 3.0, 30.0), scale=True, per="S"),
+        # clocks with rates over decades reach 3,000 medians: E S = 0.3 there is all but straight
+        Free("E", 1e-4, 1e3, (0.3, 3.0, 30.0), scale=True, per="S"),
         Free("beta", 0.05, 6.0, (0.3, 1.0, 3.0)),
         Free("B_p", 1e-1, 1e5, (3.0, 30.0, 300.0), scale=True),
         Free("a", 0.05, 10.0, (0.3, 1.0)),
