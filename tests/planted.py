@@ -159,7 +159,7 @@ def remembered(rho: float, spread: float, *, seeds: int = 3) -> Frames:
         row = {"run": f"t{seed}", "control_run": f"c{seed}", "order_memory": rho + away * spread}
         row |= {"low": rho - 0.1, "high": rho + 0.1}
         row |= {f"{n}_nats{e}": 0.1 for n in ("primacy", "recency") for e in ("", "_low", "_high")}
-        row |= {"spearman": rho, "spearman_control_story": 0.0}
+        row |= {"spearman": rho, "spearman_control": -away * spread, "spearman_control_story": 0.04}
         row |= {f"F_after_control_story_fifth_{k}": 0.3 for k in range(1, 6)}
         rows.append(row | {f"F_after_fifth_{k}": 0.1 * k for k in range(1, 6)})
     return study(runs, memory=pd.DataFrame(rows))

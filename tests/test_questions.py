@@ -329,3 +329,18 @@ def test_a_kept_rate_that_learns_next_to_nothing_says_nothing_of_a_followed_decr
     answer = policies.same(followed(0.3, TIGHT, idle=True))
     assert answer.verdict == "no"
     assert {row[2] for row in answer.rows} == {"follow 1 % − hold 1 %"}
+
+
+def test_the_control_stands_by_place_in_its_training_and_in_the_story() -> None:
+    """Seed 0 has the largest order memory: ρ −0.6 in time order, of the control 0.02 and 0.04."""
+    answer = memory.order(remembered(-0.6, 0.02))
+    assert [row[3] for row in answer.rows] == [
+        "−0.60; 0.02; 0.04",
+        "−0.60; 0.00; 0.04",
+        ("−0.60; −0.02; 0.04"),
+    ]
+    assert answer.sentence.endswith(
+        "ρ is −0.60 in time order; in shuffled order 0.02 by place in its own training and 0.04 by "
+        "place in the story."
+    )
+    assert "order memory takes the former" in answer.rule

@@ -20,8 +20,10 @@ ORDER = Question(
     asked="Is there a setting in which how much is forgotten of a piece depends on when it was "
     "trained on?",
     rule="Order memory is Spearman's ρ of F_after with place in training, minus the same in the "
-    "shuffled control; the table gives each run's interval by moving blocks of pieces. By place in "
-    "the story the control tells whether some pieces are harder to keep, whenever they come. The "
+    "shuffled control; the table gives each run's interval by moving blocks of pieces. The "
+    "control is shown both ways: by place in its own training, where what came last is fresh in "
+    "any order, and by place in the story, where it tells whether some pieces are harder to keep, "
+    "whenever they come; order memory takes the former. The "
     "verdict takes settings with three seeds or more, and Student's 95 % interval over their "
     f"seeds: yes when that of one leaves out ±0.2 {SHARED}, no when all lie within it. Half-lives: "
     "of the setting's forgetting curves, with their spread over seeds.",
@@ -36,6 +38,7 @@ memory:
     figures=("memory", "repeats", "recall-map", "shifts", "lag"),
 )
 SMALL_RHO = 0.2
+RHOS = ("spearman", "spearman_control", "spearman_control_story")
 FEWEST_SEEDS = 3
 
 
@@ -58,7 +61,7 @@ def order(frames: Frames) -> Answer:
             "setting",
             "order memory",
             "interval",
-            "ρ with place in the story: in time order, shuffled",
+            "ρ: in time order; shuffled, by place in its training; shuffled, by place in the story",
             "primacy, nats",
             "recency, nats",
             "half-life, steps",
@@ -98,13 +101,16 @@ def _values(rows: pd.DataFrame, cells: pd.DataFrame) -> list[tuple[str, float]]:
 def _extreme(rows: pd.DataFrame) -> str:
     """Return what the run with the largest order memory forgets of its first and last fifth."""
     row = rows.iloc[int(rows.order_memory.abs().to_numpy().argmax())]
+    in_time, trained, story = (plain(row[name]) for name in RHOS)
     shuffled = (row[f"F_after_control_story_fifth_{k}"] for k in (1, 5))
     return (
         f"Largest in {_run_words(row)}: forgetting goes from "
         f"{nats(row.F_after_fifth_1, signed=True)} nats on the first fifth to "
         f"{nats(row.F_after_fifth_5, signed=True)} on the last; the same fifths of the story, "
         f"trained on in shuffled order, end at "
-        f"{' and '.join(nats(one, signed=True) for one in shuffled)}."
+        f"{' and '.join(nats(one, signed=True) for one in shuffled)}. "
+        f"ρ is {in_time} in time order; in shuffled order {trained} by place in its own training "
+        f"and {story} by place in the story."
     )
 
 
@@ -113,7 +119,7 @@ def _row(row: pd.Series) -> tuple[str, ...]:
         _run_words(row),
         plain(row.order_memory),
         between(row.low, row.high, decimals=2),
-        f"{plain(row.spearman)}, {plain(row.spearman_control_story)}",
+        "; ".join(plain(row[name]) for name in RHOS),
         f"{nats(row.primacy_nats, signed=True)} "
         f"({between(row.primacy_nats_low, row.primacy_nats_high)})",
         f"{nats(row.recency_nats, signed=True)} "
