@@ -24,7 +24,7 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArgu
 from palimpsest import costs
 from palimpsest.core.course import Course, Progress, Trainee
 from palimpsest.core.loop import train
-from palimpsest.core.losses import micro_batch_tokens, pack, row_losses
+from palimpsest.core.losses import micro_batch_tokens, pack, row_losses, training_tokens
 from palimpsest.core.models import new_neox
 from palimpsest.core.policies import fixed
 from palimpsest.core.rows import Batch, Row
@@ -208,7 +208,7 @@ def plain(case: Case) -> float:
     batches = torch.from_numpy(case.rows).to(model.device)
 
     def step(number: int) -> None:
-        for rows in batches[number].split(max(1, micro_batch_tokens(model) // case.row)):
+        for rows in batches[number].split(max(1, training_tokens(model) // case.row)):
             with torch.autocast(model.device.type, dtype=torch.bfloat16):
                 loss = next_token_loss(compiled(rows[:, :-1]).logits, rows)
                 loss = loss * len(rows) / case.n_rows
@@ -225,7 +225,7 @@ def trainer(case: Case) -> float:
     model: Any = case.model()
     flat = case.rows.reshape(-1, case.row + 1)
     rows = [{"input_ids": row[:-1], "labels": row[:-1]} for row in flat]
-    per_device = min(max(1, micro_batch_tokens(model) // case.row), case.n_rows)
+    per_device = min(max(1, training_tokens(model) // case.row), case.n_rows)
     clock = Clock()
     with TemporaryDirectory() as folder:
         arguments = TrainingArguments(

@@ -5,11 +5,19 @@ import pytest
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, LlamaConfig
 
 from palimpsest.core.cross_entropy import linear_head
 from palimpsest.core.flat import FlatWeights
-from palimpsest.core.losses import backward, batch_gradient, mean_loss, pack, row_losses
+from palimpsest.core.losses import (
+    activation_bytes,
+    backward,
+    batch_gradient,
+    mean_loss,
+    pack,
+    row_losses,
+    tokens_that_fit,
+)
 from palimpsest.core.models import new_neox
 
 CPU = torch.device("cpu")
@@ -150,6 +158,47 @@ def test_in_bfloat16_no_product_of_training_is_left_in_fp32(model):
     with Products() as measured:
         mean_loss(model, packed)
     assert measured.dtypes == {torch.float32}
+
+
+def test_activations_by_hand(model):
+    """Two blocks: 32 to 96, 32 to 32, 32 to 128 and back are 512 numbers of four bytes each."""
+    assert activation_bytes(model) == 2 * 4 * (128 + 64 + 160 + 160)
+    assert [tokens_that_fit(n, 100) for n in (0, 99, 399, 400, 12_800)] == [1, 1, 2, 4, 128]
+
+
+@pytest.mark.parametrize("family", ["neox", "gpt2", "llama"])
+def test_a_token_keeps_no_more_than_is_reckoned_with(family):
+    """What autograd really keeps per token in bfloat16, and at least half of what was reckoned."""
+    llama = LlamaConfig(
+        hidden_size=64, intermediate_size=168, num_hidden_layers=2, num_attention_heads=4
+    )
+    gpt2 = GPT2Config(n_embd=64, n_layer=2, n_head=4)
+    neox = {"hidden_size": 64, "layers": 2, "heads": 4, "vocab_size": 64, "context_length": 512}
+    models = {"gpt2": gpt2, "llama": llama}
+    if family == "neox":
+        one = new_neox(**neox, seed=3)
+    else:
+        one = AutoModelForCausalLM.from_config(models[family]).eval()
+    per_token = (kept_bytes(one, 384) - kept_bytes(one, 128)) / 256
+    assert 0.5 * activation_bytes(one) < per_token <= activation_bytes(one)
+
+
+def kept_bytes(model, n_tokens):
+    """Bytes that a forward pass in bfloat16 keeps for the backward one, weights left out."""
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    kept = {}
+
+    def note(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = tensor  # held, so that no other takes its place
+        return tensor
+
+    tokens = torch.zeros(1, n_tokens, dtype=torch.long)
+    keeping = torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor)
+    with keeping, torch.autocast("cpu", torch.bfloat16):
+        model.base_model(input_ids=tokens, use_cache=False)
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 
 class Products(TorchDispatchMode):

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from palimpsest.core.flat import FlatWeights
-from palimpsest.core.losses import Packed, micro_batch_tokens, pack
+from palimpsest.core.losses import Packed, pack, training_tokens
 from palimpsest.core.policies.step import Step
 from palimpsest.core.rows import Batch, Row
 from palimpsest.core.stops import Settings, StopReason
@@ -56,7 +56,7 @@ class Trainee:
         self.model = model
         self.flat = FlatWeights(model)
         self.update = Update(self.flat, optimizer)
-        self.max_tokens = micro_batch_tokens(model)
+        self.max_tokens = training_tokens(model)
         self.bf16 = self.flat.weights.device.type == "cuda"
 
     def training_numerics(self) -> torch.autocast:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 NOT_COUNTED = -100
 # Floats of logits per micro-batch: 16 MB are quickest on a CPU, 1 GB fills an accelerator.
 LOGITS_PER_MICRO_BATCH = {"cpu": 2**22, "cuda": 2**28}
+# Of a GPU's free memory, for what a backward pass needs; update, log and head work in the rest.
+SHARE_FOR_ACTIVATIONS = 1 / 3
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,33 @@ def micro_batch_tokens(model: nn.Module) -> int:
     parameter = next(model.parameters())
     vocab_size = int(model.get_output_embeddings().weight.shape[0])  # type: ignore[operator]
     return max(1, LOGITS_PER_MICRO_BATCH[parameter.device.type] // vocab_size)
+
+
+def training_tokens(model: nn.Module) -> int:
+    """Return how many tokens are trained on at once: on a GPU by its memory, else as measured."""
+    device = next(model.parameters()).device
+    if device.type != "cuda":
+        return micro_batch_tokens(model)
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    free_bytes = torch.cuda.mem_get_info(device)[0] + unused
+    return tokens_that_fit(int(SHARE_FOR_ACTIVATIONS * free_bytes), activation_bytes(model))
+
+
+def tokens_that_fit(n_bytes: int, bytes_per_token: int) -> int:
+    """Return the power of two: a little more or less memory seldom changes how sums are rounded."""
+    return int(2 ** ((max(1, n_bytes // bytes_per_token)).bit_length() - 1))
+
+
+def activation_bytes(model: nn.Module) -> int:
+    """Return what a token leaves for the backward pass below the output head, at most.
+
+    Four bytes for each input and each output of its matrices, as if all were kept in fp32: what
+    autocast keeps in bfloat16, and norms and residuals in fp32, come to less.
+    """
+    body: Any = getattr(model, "base_model", model)
+    tables = {id(module.weight) for module in body.modules() if isinstance(module, nn.Embedding)}
+    matrices = (one for one in body.parameters() if one.dim() == 2 and id(one) not in tables)
+    return max(1, 4 * sum(sum(one.shape) for one in matrices))
 
 
 def pack(
