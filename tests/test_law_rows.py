@@ -1,5 +1,8 @@
 """What the page says of every fit: its parameters, and how far they move with Huber's δ."""
 
+import pytest
+
+from palimpsest.core.answers.clocks import _joint_words
 from palimpsest.core.answers.fitted import law_rows
 
 
@@ -35,3 +38,13 @@ def test_a_fit_of_amplitudes_alone_has_nothing_to_show():
     moved = {"delta x 0.1": {"A": 3.0}, "delta x 10": {"A": 5.0}}
     (row,) = rows(base=record(parameters=only, delta_moves=moved))
     assert row[3:5] == ("–", "–")
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [("refused", "not fitted: flat"), ("fitted", "fitted; not where parts are left out")],
+)
+def test_a_law_without_errors_on_unseen_data_says_whether_it_was_fitted(status, words):
+    row = {"clock": "step", "variant": "whole", "status": status, "error_nats": None}
+    row |= {"reason": "flat", "log_linear_error_nats": None}
+    assert _joint_words({"joint_ablations": [row]}, "lag_steps") == words

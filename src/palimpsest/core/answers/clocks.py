@@ -129,8 +129,14 @@ def _joint_words(fits: dict[str, Any], clock: str) -> str:
     """Return the error of the joint law and its ablations on unseen data, the baseline beside."""
     rows = [row for row in fits["joint_ablations"] if row["clock"] == LAGS[clock]]
     known = [row for row in rows if row["error_nats"] is not None]
+    if not rows:
+        return "–"
     if not known:
-        return "–" if not rows else f"not fitted: {rows[0]['reason']}"
+        whole = rows[0]
+        refused = whole["status"] == "refused"
+        return (
+            f"not fitted: {whole['reason']}" if refused else "fitted; not where parts are left out"
+        )
     told = [f"{row['variant']} {nats(row['error_nats'])}" for row in known]
     return ", ".join([*told, f"log-linear {nats(known[0]['log_linear_error_nats'])}"])
 
