@@ -17,8 +17,11 @@ from palimpsest.schedule import Schedule, own
 ASIDE = store.WORK / "again"
 
 
-def build_again(to_do: Schedule, stage: str, build: Callable[[str], int]) -> int:
-    """Build a stage's artifacts again with `build(target)`; return the first exit code but 0."""
+def build_again(to_do: Schedule, stage: str, build: Callable[[str, list[Artifact]], int]) -> int:
+    """Build a stage's artifacts again with `build(target, artifacts)`; return its code.
+
+    The first exit code but 0 ends it.
+    """
     differing: set[Artifact] = set()
     for name in to_do.order[to_do.order.index(stage) :]:
         chosen = list(_chosen(to_do, name, everything=name == stage, differing=differing))
@@ -27,7 +30,7 @@ def build_again(to_do: Schedule, stage: str, build: Callable[[str], int]) -> int
         with own(wait=False):
             _move(chosen, to=_aside)
             shutil.rmtree(store.KNOWN / name, ignore_errors=True)
-        code = build(f"stage_{name}")
+        code = build(f"stage_{name}", chosen)
         if code:
             _move([a for a in chosen if not _place(a).exists()], to=_place)
             return code

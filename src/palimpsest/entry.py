@@ -73,7 +73,11 @@ def _awaited(to_do: Schedule, arguments: list[str]) -> set[Artifact]:
 
 def _build_again(to_do: Schedule, stage: str, arguments: list[str]) -> int:
     check_stages([stage], to_do.order)
-    return build_again(to_do, stage, lambda target: _call("snakemake", target, *arguments))
+
+    def build(target: str, artifacts: list[Artifact]) -> int:
+        return _call("snakemake", target, *arguments, awaited=artifacts)
+
+    return build_again(to_do, stage, build)
 
 
 def _record(to_do: Schedule) -> int:

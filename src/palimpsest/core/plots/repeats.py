@@ -30,7 +30,7 @@ def repeats(frames: Frames) -> Drawing | Missing:
     """Draw F_after by the number of updates for runs that take several; one seed per setting."""
     rows = _shown(frames)
     if rows.empty:
-        return Missing(NAME, TITLE, "no run trained on a piece more than once")
+        return Missing(NAME, TITLE, "no run that measured a piece after more than one update on it")
     table = frames.repeats[frames.repeats.run.isin([*rows.run, *rows.control_run])]
     table = table.dropna(subset=["F_after"])[
         ["run", "piece", "visit", "repeat", "n_seen", "F_after"]
