@@ -40,6 +40,17 @@ def test_too_few_lags_are_not_fitted() -> None:
     assert fit_curves(np.full(20, np.nan), np.ones(20)) == []
 
 
+def test_lags_below_zero_change_nothing() -> None:
+    losses = 0.8 * (1 - np.exp(-LAGS / 10))
+    back = np.array([-200.0, -0.5, np.nan])
+    with_them = fit_curves(np.append(LAGS, back), np.append(losses, [5.0, 1.0, 1.0]))
+    without = fit_curves(LAGS, losses)
+    assert [(one.height, one.half_life, one.rss) for one in with_them] == [
+        (one.height, one.half_life, one.rss) for one in without
+    ]
+    assert fit_curves(-LAGS, losses) == []
+
+
 def test_equal_lags_are_averaged() -> None:
     lags, means = binned(np.array([3.0, 1.0, 3.0, np.nan]), np.array([2.0, 1.0, 4.0, 9.0]))
     assert lags.tolist() == [1, 3] and means.tolist() == [1, 3]

@@ -44,8 +44,13 @@ class Curve:
 
 
 def fit_curves(lags: Array, losses: Array) -> list[Curve]:
-    """Fit both forms to the mean curve; an empty list when it has too few distinct lags."""
-    lags, means = binned(lags, losses)
+    """Fit both forms to the mean curve; an empty list when it has too few distinct lags.
+
+    A lag below zero is left out: on the clock of achieved decreases time runs back while the loss
+    rises, and neither form says anything of a time before the piece was trained on.
+    """
+    after = lags >= 0
+    lags, means = binned(lags[after], losses[after])
     if len(lags) < SMALLEST_CURVE or lags[-1] <= 0:
         return []
     return [_fit("exponential", lags, means), _fit("power", lags, means)]

@@ -38,7 +38,7 @@ class Panel:
         self.paint(ax)
         if self.title:
             lines = "\n".join(self.title_lines())
-            ax.set_title(lines, loc="left", x=theme.LEFT_EDGE / self.width, fontweight="bold")
+            ax.set_title(lines, loc="left", x=theme.LEFT_EDGE / self.width, y=1.0, fontweight="bold")
 
     def title_lines(self) -> list[str]:
         """Return the title in lines as wide as the panel."""
