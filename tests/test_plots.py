@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import io
 import re
+import xml.etree.ElementTree as ElementTree
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import FillBetweenPolyCollection
 from matplotlib.text import Text
+from PIL import Image
 from report_frames import NO_FITS, frames, run, sweep
 
 from palimpsest.core.answers.clocks import CLOCK_WORDS
@@ -17,7 +20,7 @@ from palimpsest.core.answers.rates import not_reached
 from palimpsest.core.plots import svg, theme
 from palimpsest.core.plots.benchmark_curves import MOST_WAYS, benchmark_curves
 from palimpsest.core.plots.courses import courses
-from palimpsest.core.plots.drawing import Drawing, Missing, Panel, sheet, sheet_columns
+from palimpsest.core.plots.drawing import Drawing, Missing, Panel, Sheet, sheet_columns
 from palimpsest.core.plots.every import FIGURES
 from palimpsest.core.plots.lag import lag
 from palimpsest.core.plots.landscape import landscape, targets
@@ -35,7 +38,7 @@ def panel() -> Panel:
 
 
 def test_an_inline_figure_takes_its_colours_from_the_page() -> None:
-    text = svg.inline_svg(panel().figure(), name="line", alt=panel().alt)
+    text = svg.inline_svg(svg.panel_svg(panel().figure(), name="line"), alt=panel().alt)
     assert not [colour for colour in theme.DARK if colour in text]
     assert "var(--c-0b6fb8)" in text and "var(--c-1d2733)" in text
     assert 'role="img" aria-label="from &quot;one&quot; to two"' in text
@@ -43,17 +46,49 @@ def test_an_inline_figure_takes_its_colours_from_the_page() -> None:
 
 
 def test_two_inline_figures_share_no_identifier() -> None:
-    names = [svg.inline_svg(panel().figure(), name=name, alt="") for name in ("a", "b")]
-    first, second = (set(re.findall(r'id="([^"]+)"', text)) for text in names)
+    elements = [svg.panel_svg(panel().figure(), name=name) for name in ("a", "b")]
+    first, second = (
+        set(re.findall(r'id="([^"]+)"', svg.inline_svg(one, alt=""))) for one in elements
+    )
     assert first and not first & second
 
 
 def test_figures_are_drawn_the_same_twice() -> None:
-    def drawn() -> tuple[str, bytes, bytes]:
-        inline = svg.inline_svg(panel().figure(), name="a", alt="")
-        return inline, svg.paper_svg(panel().figure(), name="a"), svg.paper_png(panel().figure())
+    def drawn() -> tuple[svg.Element, bytes]:
+        figure = panel().figure()
+        element = svg.panel_svg(figure, name="a")
+        return element, svg.paper_png([figure], Sheet(3.6, 3.0, [(0.0, 0.0)]))
 
     assert drawn() == drawn()
+
+
+def test_a_sheet_has_the_axes_of_a_row_level() -> None:
+    titles = ["short", "a title far too long for one line of a panel of a sheet, by several words", "third", "fourth"]
+    panels = tuple(Panel(title, lambda ax: None, "") for title in titles)
+    figures = [one.figure() for one in panels]
+    line, (_, height) = 0.14, figures[0].get_size_inches()
+    sheet = Drawing("a", "", "", panels, pd.DataFrame()).sheet(figures)
+    assert sheet.corners[:2] == [(0.0, pytest.approx(line)), (3.6, 0.0)]
+    assert sheet.corners[2:] == [(0.0, pytest.approx(height + line)), (3.6, sheet.corners[2][1])]
+    assert sheet.width == 7.2 and sheet.height == pytest.approx(2 * height + line)
+
+
+def test_the_files_of_a_sheet_hold_every_panel_in_its_place() -> None:
+    figures = [panel().figure(), panel().figure()]
+    width, height = figures[0].get_size_inches()
+    sheet = Sheet(2 * width, 2 * height, [(0.0, height), (width, 0.0)])
+    elements = [svg.panel_svg(one, name=str(place)) for place, one in enumerate(figures)]
+    root = ElementTree.fromstring(svg.paper_svg(elements, sheet))
+    first, second = (one for one in root if "viewBox" in one.attrib)
+    assert float(first.get("y", "")) == pytest.approx(72 * height, rel=1e-5)
+    assert (first.get("x"), second.get("x"), second.get("y")) == ("0", "259.2", "0")
+    with Image.open(io.BytesIO(svg.paper_png(figures, sheet))) as page:
+        quarters = [
+            np.asarray(page.crop((x, y, x + page.width // 2, y + page.height // 2))).min()
+            for x in (0, page.width // 2)
+            for y in (0, page.height // 2)
+        ]
+    assert quarters[0] == quarters[3] == 255 and max(quarters[1:3]) < 128
 
 
 def test_every_colour_has_a_dark_form_in_the_page() -> None:
@@ -314,7 +349,8 @@ def test_places_in_an_inline_figure_are_short_and_like_marks_share_a_style() -> 
     def paint(ax: Axes) -> None:
         ax.plot([0, 1 / 3, 1], [1, 2, 3], "o")
 
-    text = svg.inline_svg(Panel("Marks", paint, "").figure(), name="marks", alt="")
+    element = svg.panel_svg(Panel("Marks", paint, "").figure(), name="marks")
+    text = svg.inline_svg(element, alt="")
     assert not re.findall(r' (?:d|x|y)="[^"]*\.\d{3}', text)
     assert len(re.findall(r"<use [^>]*/>\n<use [^>]*/>\n<use [^>]*/>", text)) == 1
     assert re.search(r'<g clip-path="[^"]+" style="[^"]*fill[^"]*">\n<use (?!.*style)', text)
@@ -333,7 +369,7 @@ def test_no_legend_reaches_beyond_its_panel(names: list[str]) -> None:
             ax.plot([0, 1], [0, 1], marker="o", label=name)
         theme.legend_below(ax, columns=4)
 
-    figure = sheet((Panel("", paint, ""),), columns=1)
+    figure = Panel("", paint, "").figure()
     figure.draw_without_rendering()
     box = figure.axes[0].get_legend().get_window_extent()
     assert box.x0 >= 0 and box.x1 <= figure.bbox.x1
@@ -410,7 +446,7 @@ def test_courses_show_a_followed_decrease_beside_the_rates_that_are_kept() -> No
 
 
 def test_a_legend_reads_row_by_row() -> None:
-    ax = sheet((panel(),), columns=1).axes[0]
+    ax = panel().figure().axes[0]
     for name in "abcdef":
         ax.plot([0], [0], label=name)
     theme.legend_below(ax, columns=5)

@@ -86,12 +86,17 @@ def publish(drawing: Drawing | Missing, folder: Path) -> Shown:
     if isinstance(drawing, Missing):
         return Shown(drawing.name, drawing.title, caption="", panels=(), reason=drawing.reason)
     drawing.data.to_csv(folder / f"{drawing.name}.csv", index=False)
-    sheet = drawing.sheet()
-    (folder / f"{drawing.name}.svg").write_bytes(svg.paper_svg(sheet, name=drawing.name))
-    (folder / f"{drawing.name}.png").write_bytes(svg.paper_png(sheet))
+    figures = [panel.figure() for panel in drawing.panels]
+    elements = [
+        svg.panel_svg(figure, name=f"{drawing.name}-{place}")
+        for place, figure in enumerate(figures)
+    ]
+    sheet = drawing.sheet(figures)
+    (folder / f"{drawing.name}.svg").write_text(svg.paper_svg(elements, sheet))
+    (folder / f"{drawing.name}.png").write_bytes(svg.paper_png(figures, sheet))
     panels = tuple(
-        (svg.inline_svg(panel.figure(), name=f"{drawing.name}-{place}", alt=panel.alt), panel.width)
-        for place, panel in enumerate(drawing.panels)
+        (svg.inline_svg(element, alt=panel.alt), panel.width)
+        for element, panel in zip(elements, drawing.panels, strict=True)
     )
     return Shown(drawing.name, drawing.title, caption=drawing.caption, panels=panels)
 

@@ -1,9 +1,10 @@
-"""What a figure is: panels that can stand in a page one by one or on one sheet for a paper."""
+"""What a figure is: panels that stand in a page one by one, or together on a sheet for a paper."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import matplotlib as mpl
 import pandas as pd
@@ -12,7 +13,8 @@ from matplotlib.figure import Figure
 
 from palimpsest.core.plots import theme
 
-PANEL_INCHES = (3.6, 2.9)  # at 345 CSS pixels a panel's text is 10 px: readable on a phone
+PANEL_INCHES = 3.6  # at 345 CSS pixels a panel's text is 10 px: readable on a phone
+AXES_INCHES = 1.78  # the height of every panel's axes
 MARGIN_INCHES = {"left": 0.62, "right": 0.12, "bottom": 0.84, "top": 0.28}
 AXIS_INCHES = 0.46  # below a panel's axes: ticks and the axis' name
 GAP_INCHES = 0.1  # below what stands lowest
@@ -30,20 +32,50 @@ class Panel:
     width: int = 1
 
     def figure(self) -> Figure:
-        """Draw the panel alone."""
-        return sheet((self,), columns=self.width)
+        """Draw the panel: axes of equal size everywhere, and room for the title and the legend.
+
+        Fixed margins instead of a layout engine: it would draw everything three times.
+        """
+        with mpl.rc_context(theme.RC):
+            figure = Figure(figsize=(PANEL_INCHES * self.width, 1.0))
+            ax = figure.add_axes((0, 0, 1, 1))
+            self._place(ax, below=MARGIN_INCHES["bottom"])
+            self.paint_on(ax)
+            self._place(ax, below=_room_below(ax))
+        return figure
 
     def paint_on(self, ax: Axes) -> None:
         """Paint into `ax`, title included: from the legend's left edge, in lines that fit."""
         self.paint(ax)
         if self.title:
             lines = "\n".join(self.title_lines())
-            ax.set_title(lines, loc="left", x=theme.LEFT_EDGE / self.width, y=1.0, fontweight="bold")
+            ax.set_title(lines, loc="left", x=theme.LEFT_EDGE / self.width, fontweight="bold")
+
+    def above_inches(self) -> float:
+        """Return the room above the axes that a title of so many lines takes."""
+        return MARGIN_INCHES["top"] + TITLE_LINE_INCHES * max(len(self.title_lines()) - 1, 0)
 
     def title_lines(self) -> list[str]:
         """Return the title in lines as wide as the panel."""
         room = self.width * theme.LEGEND_WIDTH_POINTS
         return theme.wrapped(self.title, room) if self.title else []
+
+    def _place(self, ax: Axes, *, below: float) -> None:
+        """Give the figure its height, and the axes their place in it."""
+        figure, left = ax.get_figure(), MARGIN_INCHES["left"]
+        assert isinstance(figure, Figure)
+        width, height = figure.get_figwidth(), below + AXES_INCHES + self.above_inches()
+        figure.set_figheight(height)
+        across = width - left - MARGIN_INCHES["right"]
+        ax.set_position((left / width, below / height, across / width, AXES_INCHES / height))
+
+
+class Sheet(NamedTuple):
+    """Width and height of a sheet, and where each panel's upper left corner lies, in inches."""
+
+    width: float
+    height: float
+    corners: list[tuple[float, float]]  # from the left, from the top
 
 
 @dataclass(frozen=True)
@@ -56,9 +88,20 @@ class Drawing:
     panels: tuple[Panel, ...]
     data: pd.DataFrame
 
-    def sheet(self) -> Figure:
-        """Draw all panels on one sheet."""
-        return sheet(self.panels, columns=sheet_columns([panel.width for panel in self.panels]))
+    def sheet(self, figures: list[Figure]) -> Sheet:
+        """Return where the panels' figures stand on one sheet: the axes of a row level."""
+        columns = sheet_columns([panel.width for panel in self.panels])
+        corners: list[tuple[float, float]] = []
+        y = 0.0
+        for row in in_rows(self.panels, columns=columns):
+            level, x, end = max(panel.above_inches() for panel in row), 0.0, y
+            for panel in row:
+                width, height = figures[len(corners)].get_size_inches()
+                top = y + level - panel.above_inches()
+                corners.append((x, top))
+                x, end = x + width, max(end, top + height)
+            y = end
+        return Sheet(PANEL_INCHES * columns, y, corners)
 
 
 @dataclass(frozen=True)
@@ -70,55 +113,14 @@ class Missing:
     reason: str
 
 
-def sheet(panels: tuple[Panel, ...], *, columns: int) -> Figure:
-    """Draw panels in rows of `columns`; equal axes everywhere, rows as high as their legends.
-
-    Fixed margins instead of a layout engine: it would draw everything three times.
-    """
-    width, height = PANEL_INCHES
-    rows: list[list[tuple[Panel, Axes]]] = [[]]
-    with mpl.rc_context(theme.RC):
-        figure = Figure(figsize=(width * columns, height))
-        for panel in panels:
-            if sum(one.width for one, _ in rows[-1]) + panel.width > columns:
-                rows.append([])
-            ax = figure.add_axes(_place(panel, rows[-1], columns=columns))
-            panel.paint_on(ax)
-            rows[-1].append((panel, ax))
-        _stack(figure, rows)
-    return figure
-
-
-def _place(
-    panel: Panel, row: list[tuple[Panel, Axes]], *, columns: int
-) -> tuple[float, float, float, float]:
-    """Return left, bottom, width, height of a panel's axes on a figure of one row."""
-    width, height = PANEL_INCHES
-    left = sum(one.width for one, _ in row) * width + MARGIN_INCHES["left"]
-    across = panel.width * width - MARGIN_INCHES["left"] - MARGIN_INCHES["right"]
-    along = height - MARGIN_INCHES["bottom"] - MARGIN_INCHES["top"]
-    whole = width * columns
-    return left / whole, MARGIN_INCHES["bottom"] / height, across / whole, along / height
-
-
-def _stack(figure: Figure, rows: list[list[tuple[Panel, Axes]]]) -> None:
-    """Put the painted rows under each other, each as high as its titles, axes and legends."""
-    along = PANEL_INCHES[1] - MARGIN_INCHES["bottom"] - MARGIN_INCHES["top"]
-    above = [MARGIN_INCHES["top"] + TITLE_LINE_INCHES * _extra_lines(row) for row in rows]
-    below = [max(_room_below(ax) for _, ax in row) for row in rows]
-    total = sum(above) + sum(below) + len(rows) * along
-    places = [[ax.get_position().bounds for _, ax in row] for row in rows]
-    figure.set_size_inches(figure.get_figwidth(), total)
-    y = total
-    for row, over, under, bounds in zip(rows, above, below, places, strict=True):
-        y -= over + along
-        for (_, ax), (left, _, across, _) in zip(row, bounds, strict=True):
-            ax.set_position((left, y / total, across, along / total))
-        y -= under
-
-
-def _extra_lines(row: list[tuple[Panel, Axes]]) -> int:
-    return max(max(len(panel.title_lines()) - 1, 0) for panel, _ in row)
+def in_rows(panels: tuple[Panel, ...], *, columns: int) -> list[list[Panel]]:
+    """Return the panels in rows that are at most `columns` wide."""
+    rows: list[list[Panel]] = [[]]
+    for panel in panels:
+        if sum(one.width for one in rows[-1]) + panel.width > columns:
+            rows.append([])
+        rows[-1].append(panel)
+    return rows
 
 
 def _room_below(ax: Axes) -> float:

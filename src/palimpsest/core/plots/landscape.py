@@ -15,7 +15,7 @@ from palimpsest.core.answers.frames import Frames, each
 from palimpsest.core.answers.numbers import count, nats, percent, rate
 from palimpsest.core.answers.rates import not_reached
 from palimpsest.core.plots import theme
-from palimpsest.core.plots.drawing import Drawing, Missing, Panel, sheet
+from palimpsest.core.plots.drawing import Drawing, Missing, Panel
 
 NAME, TITLE = "landscape", "Learning-rate landscape"
 KINDS = {  # measured_on: (line style, words)
@@ -79,7 +79,7 @@ def of_one_model(table: pd.DataFrame, rates: pd.DataFrame) -> Figure:
     marks = targets(rates, model)
     changes = _changes(table)
     paint = partial(_paint, changes=changes, marks=marks, colour=colour, limits=_limits(changes))
-    return sheet((Panel(model, paint, alt=""),), columns=1)
+    return Panel(model, paint, alt="").figure()
 
 
 def _changes(table: pd.DataFrame) -> pd.DataFrame:
