@@ -63,7 +63,8 @@ def test_figures_are_drawn_the_same_twice() -> None:
 
 
 def test_a_sheet_has_the_axes_of_a_row_level() -> None:
-    titles = ["short", "a title far too long for one line of a panel of a sheet, by several words", "third", "fourth"]
+    long = "a title far too long for one line of a panel of a sheet, by several words"
+    titles = ["short", long, "third", "fourth"]
     panels = tuple(Panel(title, lambda ax: None, "") for title in titles)
     figures = [one.figure() for one in panels]
     line, (_, height) = 0.14, figures[0].get_size_inches()
