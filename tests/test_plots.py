@@ -25,6 +25,7 @@ from palimpsest.core.plots.every import FIGURES
 from palimpsest.core.plots.lag import lag
 from palimpsest.core.plots.landscape import landscape, targets
 from palimpsest.core.plots.layers import by_layer
+from palimpsest.core.plots.memory import strongest
 from palimpsest.core.plots.replay import forgetting
 from palimpsest.core.plots.run_details import packed, run_details, short
 
@@ -60,6 +61,33 @@ def test_figures_are_drawn_the_same_twice() -> None:
         return element, svg.paper_png([figure], Sheet(3.6, 3.0, [(0.0, 0.0)]))
 
     assert drawn() == drawn()
+
+
+def test_the_settings_of_most_order_memory_are_drawn_once_each() -> None:
+    rates = [1e-4 * k for k in range(1, 11)]
+    runs = [
+        run(
+            run=f"{rate:.0e}-{seed}",
+            policy_label=f"fixed {rate}",
+            learning_rate=rate,
+            seed=seed,
+            order="time",
+        )
+        for rate in rates
+        for seed in (1, 0)
+    ]
+    strengths = [0.0, -0.9, 0.1, 0.5, np.nan, 0.2, -0.3, 0.4, 0.6, 0.7]
+    table = pd.DataFrame(
+        {
+            "run": [row["run"] for row in runs],
+            "control_run": "shuffled",
+            "order_memory": np.repeat(strengths, 2),
+        }
+    )
+    rows, left_out = strongest(frames(runs, memory=table))
+    assert rows.seed.eq(0).all() and rows.learning_rate.is_monotonic_increasing
+    assert rows.order_memory.tolist() == [-0.9, 0.1, 0.5, 0.2, -0.3, 0.4, 0.6, 0.7]
+    assert left_out == "; 2 of 10 settings, of the least order memory, are not"
 
 
 def test_a_sheet_has_the_axes_of_a_row_level() -> None:

@@ -12,20 +12,20 @@ from palimpsest.core.answers.frames import Frames, each
 from palimpsest.core.answers.settings import setting_words
 from palimpsest.core.plots import theme
 from palimpsest.core.plots.drawing import Drawing, Missing, Panel
-from palimpsest.core.plots.memory import MAX_RUNS
+from palimpsest.core.plots.memory import strongest
 
 NAME, TITLE = "recall-map", "Recall: every piece under every checkpoint"
 CAPTION = (
     "Change of the loss on each piece (columns, in the order of training) at each checkpoint "
     "(rows, the base first), against the base model, nats per token. Blue: better than the base; "
     "orange: worse; each panel has its own scale. The line is the moment at which a piece was last "
-    "trained on."
+    "trained on. Of each setting the first seed is drawn"
 )
 
 
 def recall_map(frames: Frames) -> Drawing | Missing:
-    """Draw M[c, b] − M[0, b] for every run of the memory experiment."""
-    rows = frames.memory_runs.head(MAX_RUNS)
+    """Draw M[c, b] − M[0, b] for the runs whose pieces the memory figure draws."""
+    rows, left_out = strongest(frames)
     table = frames.recall[
         frames.recall.run.isin(rows.run) & (frames.recall.measured == "checkpoint")
     ]
@@ -47,7 +47,7 @@ def recall_map(frames: Frames) -> Drawing | Missing:
         )
         for row in each(rows)
     )
-    return Drawing(NAME, TITLE, CAPTION, panels, _long(matrices))
+    return Drawing(NAME, TITLE, f"{CAPTION}{left_out}.", panels, _long(matrices))
 
 
 def change_of_loss(table: pd.DataFrame, pieces: pd.DataFrame, run: str) -> pd.DataFrame:
