@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from palimpsest.core.answers.answer import Answer, Question, all_of, decide
@@ -55,10 +56,10 @@ def predicts(frames: Frames) -> Answer:
         all_of(verdicts),
         sentence="Settings per size: "
         + "; ".join(f"{', '.join(map(str, n))} {words}" for words, n in counts.items())
-        + ". Rank correlation of drift and forgetting within sizes: "
-        + "; ".join(f"{plain(found[w, 'mad_drift'][0])} {w}" for w in sides)
-        + ".",
-        value="; ".join(f"{side}: ρ = {plain(found[side, 'mad_drift'][0])}" for side in sides),
+        + ". ρ is the rank correlation of drift and forgetting within sizes.",
+        value="; ".join(
+            f"{side}: {_rho_words(rho)}" for side, (rho, _, _) in zip(sides, drifts, strict=True)
+        ),
         interval="; ".join(between(low, high, decimals=2) for _, low, high in drifts),
         header=("settings", "measure", "Spearman's ρ within sizes", "interval"),
         rows=tuple(
@@ -76,6 +77,10 @@ def _sides(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
         "without replay": means[means.replay_fraction == 0],
         "with replay": means[(means.replay_fraction > 0) & (means.replay_fraction < 1)],
     }
+
+
+def _rho_words(rho: float) -> str:
+    return "no size has five settings that differ" if np.isnan(rho) else f"ρ = {plain(rho)}"
 
 
 def _joined(settings: pd.DataFrame, column: str) -> tuple[float, float, float]:
