@@ -261,6 +261,9 @@ def test_use_copies_neither_a_study_nor_what_git_holds(studies):
         ("train", "stage_train"),
         ("train evals -n", "stage_train stage_evals -n"),
         ("-n train", "-n stage_train"),
+        ("--cores 2 train", "--cores 2 stage_train"),
+        ("-j4 -np train", "-j4 -np stage_train"),
+        ("-F --profile=report train", "-F --profile=report stage_train"),
         ("stage_train --until train", "stage_train --until train"),
         ("--profile report --cores 2", "--profile report --cores 2"),
         ("all results runs/train/index-0.json", "all results runs/train/index-0.json"),
@@ -268,6 +271,14 @@ def test_use_copies_neither_a_study_nor_what_git_holds(studies):
 )
 def test_targets_are_stages_by_their_names(project, typed_words, passed):
     assert entry.targets(typed_words.split()) == passed.split()
+
+
+def test_dry_runs_are_told_from_other_short_options():
+    assert [
+        one
+        for one in ("-n", "-np", "-Fn", "--dry-run", "-p", "--config", "train")
+        if entry._is_dry(one)
+    ] == ["-n", "-np", "-Fn", "--dry-run"]
 
 
 def test_an_unknown_target_is_one_line_before_snakemake_starts(source):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from palimpsest.core.known import PARTS, once
+from palimpsest.known import PARTS, once
 
 PARTS_OF_IT = {"weights": "5ha", "limit": 3}
 

@@ -42,9 +42,17 @@ def test_a_fit_of_amplitudes_alone_has_nothing_to_show():
 
 @pytest.mark.parametrize(
     ("status", "words"),
-    [("refused", "not fitted: flat"), ("fitted", "fitted; not where parts are left out")],
+    [("refused", "not fitted: flat"), ("fitted", "fitted whole, no error on unseen data")],
 )
 def test_a_law_without_errors_on_unseen_data_says_whether_it_was_fitted(status, words):
     row = {"clock": "step", "variant": "whole", "status": status, "error_nats": None}
     row |= {"reason": "flat", "log_linear_error_nats": None}
     assert _joint_words({"joint_ablations": [row]}, "lag_steps") == words
+
+
+def test_a_refused_law_stands_beside_the_ablation_that_was_fitted():
+    whole = {"clock": "step", "variant": "whole", "status": "refused", "error_nats": None}
+    whole |= {"reason": "flat", "log_linear_error_nats": None}
+    part = whole | {"variant": "without gain", "status": "fitted"}
+    told = _joint_words({"joint_ablations": [whole, part, part]}, "lag_steps")
+    assert told == "not fitted: flat; fitted without gain, no error on unseen data"

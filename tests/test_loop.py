@@ -165,9 +165,12 @@ def test_a_micro_batch_that_does_not_fit_is_halved_and_said(monkeypatch: Any) ->
 
     _, plain = run(n_steps=3)
     monkeypatch.setattr(loop, "batch_gradient", small_memory)
-    with pytest.warns(UserWarning, match="out of memory: micro-batches of 20 tokens"):
+    with pytest.warns(UserWarning, match="out of memory: micro-batches of 16 tokens"):
         trainee, progress = run(n_steps=3, max_tokens=40)
-    assert trainee.max_tokens == 20
+    assert trainee.max_tokens == 16, "half of the largest, which holds 32"
+    with pytest.warns(UserWarning) as told:
+        trainee, _ = run(n_steps=1, max_tokens=10**6)
+    assert trainee.max_tokens <= 20 and len(told) == 1, "nothing is tried again unchanged"
     losses = [[row["loss_new_nats"] for row in one.log] for one in (progress, plain)]
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
     with pytest.raises(torch.cuda.OutOfMemoryError):

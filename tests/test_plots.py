@@ -372,6 +372,8 @@ def test_numbers_of_the_page_are_short() -> None:
     assert packed([1, 2, 4, 8]) == [1, 2, 4, 8]
     assert packed([np.nan] * 4) == [None] * 4
     assert packed([]) == []
+    assert packed([0.1, 0.2, 0.3, 0.4]) == {"from": 0.1, "by": 0.1, "n": 4}
+    assert packed([2e-13, 4e-13, 3e-13, 1e-13]) == [2e-13, 4e-13, 3e-13, 1e-13]
 
 
 def test_places_in_an_inline_figure_are_short_and_like_marks_share_a_style() -> None:
@@ -472,6 +474,25 @@ def test_courses_show_a_followed_decrease_beside_the_rates_that_are_kept() -> No
     assert lines["follow 0.01"].tolist() == pytest.approx([1.5, 4 / 3, 4 / 3, 1.5])
     points = [line.get_ydata() for line in decrease.lines if line.get_marker() == "."]
     assert points[0].tolist() == [2, 1, 1, 2], "the raw points under their mean"
+    assert "1.5 to 1.5" not in drawing.panels[-1].alt and "2 to 2" in drawing.panels[-1].alt
+
+
+def test_courses_leave_out_a_rate_of_zero_and_a_main_policy_that_is_not_plain() -> None:
+    other = {"policy": "fixed", "policy_label": "fixed 0.001, optimizer sgd"}
+    runs = [run(run=f"sgd {ratio}", replay_fraction=ratio, **other) for ratio in (0.0, 0.5)]
+    runs.append(run(run="falling", policy="cosine", policy_label="cosine 0.01"))
+    steps = pd.DataFrame({"run": "falling", "step": [1, 2, 3], "loss_replay_nats": np.nan})
+    steps = steps.assign(loss_new_nats=[3.0, 2.0, 1.0], learning_rate=[1e-2, 5e-3, 0.0])
+    steps = steps.assign(decrease_asked=np.nan, decrease_achieved=np.nan)
+    held_out = pd.DataFrame({"run": "falling", "checkpoint_step": [0, 3], "corpus": "original"})
+    held_out = held_out.assign(domain="d", loss_nats=[4.0, 4.5], n_tokens=10)
+    drawing = courses(frames(runs, steps=steps, held_out=held_out))
+    assert isinstance(drawing, Drawing) and set(drawing.data.policy_label) == {"cosine 0.01"}
+    (rate,) = (one for one in drawing.panels if "learning rate" in one.title)
+    ax = rate.figure().axes[0]
+    low, high = ax.get_ylim()
+    assert low > 1e-3 and high > 1e-2
+    assert all(np.isfinite(line.get_ydata()).all() for line in ax.lines)
 
 
 def test_a_legend_reads_row_by_row() -> None:

@@ -105,7 +105,7 @@ def test_an_unknown_model_costs_nothing_until_its_config_is_here(
     assert totals["flops"] == 0
     lines = "\n".join(overview._notes(totals))
     assert "other: its config.json is not on this machine" in lines
-    assert "palimpsest run -- stage_corpora" in lines
+    assert "palimpsest run corpora" in lines
 
 
 @pytest.mark.parametrize(

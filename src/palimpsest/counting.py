@@ -1,12 +1,14 @@
 """A config.json → the weights of the model that it describes, counted without making them.
 
 transformers puts the model together on torch's meta device. Both take seconds to import, so that
-what was counted is kept in this folder, under the hash of the config.
+what was counted is kept in this folder, under the hash of the config and the
+version of transformers.
 """
 
 from __future__ import annotations
 
 import hashlib
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +19,15 @@ KEPT = store.WORK / "counts"
 
 
 def count(file: Path) -> Counts | None:
-    """Count the weights of a config.json's model; None where transformers knows no such model."""
-    kept = KEPT / f"{hashlib.sha256(file.read_bytes()).hexdigest()[:16]}.json"
-    if kept.is_file():
-        return Counts(**store.read_json(kept))
-    model = _empty_model(file)
-    if model is None:
-        return None
-    counts = _count(model)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    store.write_json(kept, counts._asdict())
-    return counts
+    """Count the weights of a config.json's model; None where transformers makes no model of it."""
+    config = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    kept = KEPT / f"{config}-transformers-{version('transformers')}.json"
+    if not kept.is_file():
+        model = _empty_model(file)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        store.write_json(kept, model and _count(model)._asdict())
+    counts = store.read_json(kept)
+    return None if counts is None else Counts(**counts)
 
 
 def _empty_model(file: Path) -> Any:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from palimpsest import params as P
 from palimpsest import progress, slurm, store, watching
@@ -39,12 +43,40 @@ def targets(arguments: list[str]) -> list[str]:
 
     Raises Fault for a target that is no stage, no rule and no file.
     """
-    order, translated, is_target = Stages().order, [], True
+    order, translated, n_values = Stages().order, [], 0.0
     for argument in arguments:
         if argument.startswith("-"):
-            is_target = argument in FLAGS
-        translated.append(_target(argument, order) if is_target else argument)
+            n_values = 0 if argument in FLAGS else _n_values(argument)
+        elif n_values > 0:
+            n_values -= 1
+        else:
+            argument = _target(argument, order)
+        translated.append(argument)
     return translated
+
+
+def _n_values(option: str) -> float:
+    """Return how many of the arguments after an option of Snakemake's are its values, at most."""
+    takes = _snakemake_takes()
+    if option.startswith("--"):
+        return 0 if "=" in option else takes.get(option, 1)
+    for place, letter in enumerate(option[1:], start=2):
+        if n_values := takes.get(f"-{letter}", 1):
+            return n_values if place == len(option) else 0  # -j4
+    return 0
+
+
+@cache
+def _snakemake_takes() -> dict[str, float]:
+    """Return how many values each of Snakemake's options takes, at most."""
+    from snakemake.cli import get_argument_parser
+
+    counts: dict[Any, float] = {None: 1, "?": 1, "*": math.inf, "+": math.inf}
+    return {
+        option: counts.get(action.nargs, action.nargs)
+        for action in get_argument_parser()._actions
+        for option in action.option_strings
+    }
 
 
 def _target(argument: str, order: list[str]) -> str:
@@ -65,10 +97,15 @@ def snakemake_options(*, quiet: bool, verbose: bool) -> list[str]:
 
 def _awaited(to_do: Schedule, arguments: list[str]) -> set[Artifact]:
     """Return what Snakemake is to build; nothing in a dry run, or for targets that are files."""
-    if not DRY_RUN.isdisjoint(arguments) or any("/" in one for one in arguments):
+    if any(_is_dry(one) or "/" in one for one in arguments):
         return set()
     rules = [f"stage_{stage}" for stage in to_do.order]
     return to_do.awaited([to_do.order[rules.index(one)] for one in arguments if one in rules])
+
+
+def _is_dry(argument: str) -> bool:
+    """Tell whether an argument asks for a dry run, alone or among short flags: -np."""
+    return argument in DRY_RUN or re.fullmatch("-[a-zA-Z]*n[a-zA-Z]*", argument) is not None
 
 
 def _build_again(to_do: Schedule, stage: str, arguments: list[str]) -> int:

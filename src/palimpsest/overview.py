@@ -156,13 +156,12 @@ def _notes(totals: dict[str, Any]) -> Iterator[str]:
     for name in (name for name, n in sizes.items() if not n):
         yield (
             f"{name}: its config.json is not on this machine, so that its cost is not counted; "
-            "fetch it first, with network: palimpsest run -- stage_corpora"
+            "fetch it first, with network: palimpsest run corpora"
         )
     for name in totals["guessed"]:
         yield (
-            f"{name}: its config.json is of no family that transformers knows here; counted as if "
-            "it were a GPT-NeoX with an untied head, so that parameters, operations and bytes may "
-            "be wrong"
+            f"{name}: transformers makes no model of its config.json here; counted as if it were a "
+            "GPT-NeoX with an untied head, so that parameters, operations and bytes may be wrong"
         )
     yield (
         f"{totals['hours']:.2f} core hours, {_duration(totals['wall_hours'])} on "

@@ -58,10 +58,14 @@ def _attempts(to_do: Schedule) -> Iterator[Path]:
 
 
 def _outdated(to_do: Schedule) -> Iterator[Path]:
-    """Yield what other code than today's kept by content: nothing takes from it any more."""
-    for path in sorted(store.KNOWN.glob("*/*")):
-        if path.name not in {a.code for a in to_do.wanted(path.parent.name).values()}:
-            yield path
+    """Yield what other code than today's kept by content: nothing takes from it any more.
+
+    Of a stage that these params leave out nobody knows today's code: what it kept stays.
+    """
+    for folder in sorted(store.KNOWN.glob("*")):
+        codes = {artifact.code for artifact in to_do.wanted(folder.name).values()}
+        if codes:
+            yield from (path for path in sorted(folder.iterdir()) if path.name not in codes)
 
 
 def _judged(path: Path, what: str, named: Named, vault: Vault) -> Leftover:

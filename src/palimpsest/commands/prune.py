@@ -37,7 +37,8 @@ def prune(
 
     Parked ones, and those that stand in runs/ though nobody asks for them. What DVC's cache or the
     default remote does not hold under some commit's dvc.lock is kept, and the reason shown.
-    `palimpsest restore` brings back what was deleted.
+    `palimpsest restore` brings back what was deleted. Results that older code kept by their
+    content, a short cut that today's code cannot take, go too, and nothing brings them back.
 
     Example: palimpsest prune --dry-run
 
@@ -62,7 +63,8 @@ def prune(
         for leftover in track(going, "prune", quiet=quiet or as_json):
             remove(leftover)
     if not (quiet or as_json):
-        say(f"{n_bytes / 1e6:.1f} MB are free again; `palimpsest restore COMMIT` brings them back")
+        free = f"{n_bytes / 1e6:.1f} MB are free again"
+        say(f"{free}; `palimpsest restore COMMIT` brings artifacts back")
 
 
 def _plain(leftover: Leftover) -> dict[str, object]:

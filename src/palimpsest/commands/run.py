@@ -55,5 +55,5 @@ def refuse_misspelt(arguments: list[str]) -> None:
     """Raise Fault for an option that resembles one of the command's own; the others go on."""
     for argument in arguments:
         close = difflib.get_close_matches(argument, OWN, n=1, cutoff=0.8)
-        if close and argument not in OWN:
+        if close and argument.startswith("--") and argument not in OWN:
             raise Fault(f"run: no option {argument}; did you mean {close[0]}?")

@@ -88,7 +88,7 @@ def _gradient(trainee: Trainee, batch: Batch) -> tuple[BatchGradient, list[Packe
     """Leave the batch's gradient in the trainee; return its losses and the rows a line measures.
 
     These are the new rows, in a pure-replay run the replayed. A micro-batch that does not fit into
-    the accelerator's memory is halved, for good.
+    the accelerator's memory is halved, for good; one may be far smaller than was allowed.
     """
     longest = max(row.n_targets for row in (*batch.new, *batch.replay))
     while True:
@@ -98,9 +98,11 @@ def _gradient(trainee: Trainee, batch: Batch) -> tuple[BatchGradient, list[Packe
                 gradient = batch_gradient(trainee.model, trainee.flat, new=new, replay=replay)
             return gradient, new or replay
         except torch.cuda.OutOfMemoryError:
-            if trainee.max_tokens <= longest:
+            largest = max(micro.inputs_BT.numel() for micro in (*new, *replay))
+            too_many = min(trainee.max_tokens, largest)
+            if too_many <= longest:
                 raise
-        trainee.max_tokens //= 2
+        trainee.max_tokens = too_many // 2
         warnings.warn(f"out of memory: micro-batches of {trainee.max_tokens} tokens", stacklevel=2)
         torch.cuda.empty_cache()
 

@@ -58,7 +58,9 @@ def micro_batch_tokens(model: nn.Module) -> int:
 
 
 def training_tokens(model: nn.Module) -> int:
-    """Return how many tokens are trained on at once: on a GPU by its memory, else as measured."""
+    """Return how many tokens are trained on at once: on a GPU by its memory, else as many as are
+    measured at once.
+    """
     device = next(model.parameters()).device
     if device.type != "cuda":
         return micro_batch_tokens(model)
@@ -69,14 +71,16 @@ def training_tokens(model: nn.Module) -> int:
 
 def tokens_that_fit(n_bytes: int, bytes_per_token: int) -> int:
     """Return the power of two: a little more or less memory seldom changes how sums are rounded."""
-    return int(2 ** ((max(1, n_bytes // bytes_per_token)).bit_length() - 1))
+    return 1 << (max(1, n_bytes // bytes_per_token).bit_length() - 1)
 
 
 def activation_bytes(model: nn.Module) -> int:
-    """Return what a token leaves for the backward pass below the output head, at most.
+    """Return what a token leaves for the backward pass below the output head, roughly.
 
-    Four bytes for each input and each output of its matrices, as if all were kept in fp32: what
-    autocast keeps in bfloat16, and norms and residuals in fp32, come to less.
+    Four bytes for each input and each output of its matrices, as if all were kept in fp32: with
+    causal SDPA, what autocast keeps in bfloat16, and norms and residuals in fp32, come to less.
+    Attention that keeps a square of scores, and experts whose weights have three axes, are not
+    counted: there a micro-batch may be halved once or twice.
     """
     body: Any = getattr(model, "base_model", model)
     tables = {id(module.weight) for module in body.modules() if isinstance(module, nn.Embedding)}

@@ -11,8 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from palimpsest import progress
-from palimpsest.core import artifacts, known
+from palimpsest import known, progress
+from palimpsest.core import artifacts
 from palimpsest.core.benchmarks import Harness, make_harness, run_benchmarks
 from palimpsest.core.models import load_causal_lm
 from palimpsest.core.swap import swap_weights

@@ -62,7 +62,7 @@ def build(spec: dict[str, Any], inputs: dict[str, Any], out: Path) -> None:
         advice=advice,
         shown=shown,
     )
-    (out / "index.html").write_text(marked(page))
+    (out / "index.html").write_text(marked(page), "utf-8")
     _write_json([asdict(one) for one in (*answered, forecast)], out / "answers.json")
     _write_json(metrics(frames, answered, advice), out / "metrics.json")
     forgetting_curve(frames).to_csv(out / "forgetting.csv", index=False)
@@ -92,7 +92,7 @@ def publish(drawing: Drawing | Missing, folder: Path) -> Shown:
         for place, figure in enumerate(figures)
     ]
     sheet = drawing.sheet(figures)
-    (folder / f"{drawing.name}.svg").write_text(svg.paper_svg(elements, sheet))
+    (folder / f"{drawing.name}.svg").write_text(svg.paper_svg(elements, sheet), "utf-8")
     (folder / f"{drawing.name}.png").write_bytes(svg.paper_png(figures, sheet))
     panels = tuple(
         (svg.inline_svg(element, alt=panel.alt), panel.width)
@@ -168,7 +168,7 @@ def marked(page: str) -> str:
 
 
 def _write_json(content: Any, path: Path) -> None:
-    path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+    path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", "utf-8")
 
 
 def _read(path: Path) -> Any:

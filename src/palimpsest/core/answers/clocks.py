@@ -132,11 +132,10 @@ def _joint_words(fits: dict[str, Any], clock: str) -> str:
     if not rows:
         return "–"
     if not known:
-        whole = rows[0]
-        refused = whole["status"] == "refused"
-        return (
-            f"not fitted: {whole['reason']}" if refused else "fitted; not where parts are left out"
-        )
+        fitted = dict.fromkeys(row["variant"] for row in rows if row["status"] == "fitted")
+        refused = "" if rows[0]["status"] == "fitted" else f"not fitted: {rows[0]['reason']}"
+        parts = f"fitted {' / '.join(fitted)}, no error on unseen data" if fitted else ""
+        return "; ".join(filter(None, (refused, parts)))
     told = [f"{row['variant']} {nats(row['error_nats'])}" for row in known]
     return ", ".join([*told, f"log-linear {nats(known[0]['log_linear_error_nats'])}"])
 

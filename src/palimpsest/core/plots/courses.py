@@ -34,11 +34,13 @@ def courses(frames: Frames) -> Drawing | Missing:
         return Missing(NAME, TITLE, "no finished run of one pass over the data in time order")
     shown = _shown(runs, _policies(frames, runs))
     data = with_checkpoints(frames, shown).merge(shown[["run", "model", "policy_label"]], on="run")
+    shares = ["decrease_achieved", "decrease_asked"]
+    in_percent = data.assign(**{name: 100 * data[name] for name in shares})
     panels = tuple(
-        _panel(frames, data[data.model == model], what, shown)
+        _panel(frames, ours, what, shown)
         for what in LABELS
-        for model in shown.model.unique()
-        if data[data.model == model][what].notna().any()
+        for _, ours in in_percent.groupby("model", sort=False)
+        if len(_drawn(ours, what))
     )
     return Drawing(NAME, TITLE, _caption(runs, shown, data), panels, data)
 
@@ -60,7 +62,8 @@ def _policies(frames: Frames, runs: pd.DataFrame) -> list[str]:
         *sorted(fixed[fixed == fixed.max()].index)[:1],
         *sorted(runs.policy_label.unique()),
     ]
-    return list(dict.fromkeys(ranked))[:MOST_POLICIES]
+    there = set(runs.policy_label)  # the main policy's runs may all be of another kind
+    return [policy for policy in dict.fromkeys(ranked) if policy in there][:MOST_POLICIES]
 
 
 def _shown(runs: pd.DataFrame, policies: list[str]) -> pd.DataFrame:
@@ -90,19 +93,23 @@ def _panel(frames: Frames, data: pd.DataFrame, what: str, shown: pd.DataFrame) -
         for policy in policies
     }
     words, label = LABELS[what]
-    ends = (
-        data.dropna(subset=[what]).groupby("policy_label", sort=False)[what].agg(["first", "last"])
-    )
+    drawn = _drawn(data, what)
+    ends = drawn.groupby("policy_label", sort=False)[what].agg(["first", "last"])
     spoken = "; ".join(f"{row.Index} {row.first:.3g} to {row.last:.3g}" for row in each(ends))
     return Panel(
         f"{model}: {words}",
-        partial(_paint, data=data, what=what, looks=looks),
+        partial(_paint, known=drawn, what=what, looks=looks),
         f"{label} over the steps, model {model}, first to last: {spoken}.",
     )
 
 
-def _paint(ax: Axes, *, data: pd.DataFrame, what: str, looks: dict[str, dict[str, Any]]) -> None:
+def _drawn(data: pd.DataFrame, what: str) -> pd.DataFrame:
+    """Return the steps at which a quantity has a place: a rate of 0 is on no logarithmic axis."""
     known = data.dropna(subset=[what])
+    return known[known[what] > 0] if what == "learning_rate" else known
+
+
+def _paint(ax: Axes, *, known: pd.DataFrame, what: str, looks: dict[str, dict[str, Any]]) -> None:
     for policy, look in looks.items():
         ours = known[known.policy_label == policy]
         if ours.empty:
@@ -125,7 +132,7 @@ def _paint(ax: Axes, *, data: pd.DataFrame, what: str, looks: dict[str, dict[str
 
 def _points_and_mean(ax: Axes, run: pd.DataFrame, what: str, look: dict[str, Any]) -> None:
     """Draw the steps as points, and their rolling mean over them: of logarithms for rates."""
-    values = run[what].to_numpy() * (100 if what == "decrease_achieved" else 1)
+    values = run[what].to_numpy()
     window = max(len(values) // 10, 3)
     if what == "learning_rate":
         mean = np.exp(theme.rolling_mean(np.log(values), window))
@@ -150,7 +157,7 @@ def _asked(ax: Axes, data: pd.DataFrame) -> None:
     look: dict[str, Any] = {"color": theme.MUTED, "linewidth": 4.5, "alpha": 0.35, "zorder": 1}
     asked = data.dropna(subset=["decrease_asked"])
     for _, run in asked.groupby("policy_label", sort=False):
-        ax.plot(run.step, 100 * run.decrease_asked, solid_capstyle="butt", **look)
+        ax.plot(run.step, run.decrease_asked, solid_capstyle="butt", **look)
     if len(asked):
         ax.plot([], [], label="asked", **look)
 
@@ -161,16 +168,17 @@ def thinning(n_points: int) -> int:
 
 
 def _caption(runs: pd.DataFrame, shown: pd.DataFrame, data: pd.DataFrame) -> str:
-    drawn, n_policies = shown.policy_label.nunique(), runs.policy_label.nunique()
+    replay = float(shown.replay_fraction.iloc[0])
+    n_policies = runs[runs.replay_fraction == replay].policy_label.nunique()
     seeds = ", ".join(str(seed) for seed in sorted(shown.seed.unique()))
-    every = thinning(int(data.dropna(subset=["loss_new_nats"]).groupby("run").size().max()))
-    models = list(shown.model.unique())
+    most = int(data.dropna(subset=["loss_new_nats"]).groupby("run").size().max())
+    few = f", at most {MOST_POINTS} of a run" if thinning(most) > 1 else ""
     parts = [
-        f"{drawn} of {n_policies} policies at "
-        f"{percent(float(shown.replay_fraction.iloc[0]))} replay, seed {seeds}, {_of(models)}.",
-        f"Points are {'single steps' if every == 1 else f'one step in {every}'}; the lines over "
-        "them are rolling averages over a tenth of the steps, of logarithms for the rate. Loss on "
-        "new text: each batch before its step. Loss on original text: held-out, at checkpoints.",
+        f"{shown.policy_label.nunique()} of {n_policies} policies at {percent(replay)} replay, "
+        f"seed {seeds}, {_of(list(shown.model.unique()))}.",
+        f"Points are single steps{few}; the lines over them are rolling averages over a tenth of "
+        "the steps, of logarithms for the rate. Loss on new text: each batch before its step. Loss "
+        "on original text: held-out, at checkpoints.",
     ]
     if data.decrease_achieved.notna().any():
         parts.append(

@@ -88,7 +88,7 @@ def packed(values: Iterable[float]) -> Packed:
     """Return short numbers, or {from, by, n} where they are evenly spaced."""
     numbers = short(values)
     gaps = {
-        None if low is None or high is None else round(high - low, 12)
+        None if low is None or high is None else float(f"{high - low:.9g}")
         for low, high in pairwise(numbers)
     }
     gap = gaps.pop() if len(gaps) == 1 else None

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from palimpsest.store import sha256
+
 PARTS = "identity.json"
 
 
@@ -37,13 +39,13 @@ def hashes(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of each file below a folder by its path there."""
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     files = [file for file in files if file.parent.name != "__pycache__"]
-    return {file.relative_to(folder).as_posix(): _sha256(file) for file in files}
+    return {file.relative_to(folder).as_posix(): sha256(file) for file in files}
 
 
 def _whole(entry: Path, files: Sequence[Path]) -> bool:
     try:
         told = json.loads((entry / PARTS).read_text("utf-8"))
-        return bool(told["files"] == {file.name: _sha256(entry / file.name) for file in files})
+        return bool(told["files"] == {file.name: sha256(entry / file.name) for file in files})
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return False
 
@@ -54,7 +56,7 @@ def _keep(entry: Path, parts: dict[str, Any], files: Sequence[Path]) -> None:
     scratch.mkdir(parents=True)
     for file in files:
         shutil.copyfile(file, scratch / file.name)
-    told = {"parts": parts, "files": {file.name: _sha256(file) for file in files}}
+    told = {"parts": parts, "files": {file.name: sha256(file) for file in files}}
     (scratch / PARTS).write_text(json.dumps(told, indent=1, sort_keys=True) + "\n", "utf-8")
     if not _whole(entry, files):
         shutil.rmtree(entry, ignore_errors=True)
@@ -64,8 +66,3 @@ def _keep(entry: Path, parts: dict[str, Any], files: Sequence[Path]) -> None:
         if not entry.is_dir():
             raise
         shutil.rmtree(scratch)
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
