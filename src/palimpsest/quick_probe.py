@@ -70,9 +70,10 @@ def measure(asked: Asked) -> Measured:
     """Probe the model on batches that lie evenly over the text; a Fault says what is missing."""
     _check(asked)
     model, tokenizer = _load(asked.model)
-    stream = _stream(asked, model, tokenizer)
+    replayed, kept_out = _split(asked, tokenizer)
+    stream = _stream(asked, model, tokenizer, replayed)
     spec = _spec(asked)
-    bench = Bench(spec, model, FlatWeights(model), stream, _original(asked, tokenizer))
+    bench = Bench(spec, model, FlatWeights(model), stream, _original(asked, kept_out))
     steps = steps_to_probe(stream.n_steps, batches=asked.batches, warm_steps=asked.warm_steps)
     digest, records = bench.flat.digest(), []
     for batch, step in enumerate(track(steps, "probe", "batch")):
@@ -179,7 +180,9 @@ def _load(folder: Path) -> tuple[PreTrainedModel, Any]:
         raise Fault(f"--model {folder}: not a causal LM that can be loaded: {first}") from None
 
 
-def _stream(asked: Asked, model: PreTrainedModel, tokenizer: Any) -> Stream:
+def _stream(
+    asked: Asked, model: PreTrainedModel, tokenizer: Any, replayed: np.ndarray | None
+) -> Stream:
     tokens = _tokens(asked.text, tokenizer)
     needed = asked.sequence_length + (asked.batches + asked.warm_steps + 1) * asked.batch_tokens
     if len(tokens) <= needed:
@@ -188,7 +191,6 @@ def _stream(asked: Asked, model: PreTrainedModel, tokenizer: Any) -> Stream:
             f"{asked.batch_tokens}, one to follow and {asked.warm_steps} to warm need "
             f"{needed + 1}: give more text, or lower --batches or --batch-tokens"
         )
-    original = _replayed(asked, tokenizer)[0] if asked.replay_fraction else None
     return make_stream(
         {
             "kind": "chunks",
@@ -196,18 +198,17 @@ def _stream(asked: Asked, model: PreTrainedModel, tokenizer: Any) -> Stream:
             "batch_tokens": asked.batch_tokens,
         },
         new=tokens,
-        original=original,
+        original=replayed if asked.replay_fraction else None,
         replay_fraction=asked.replay_fraction,
         seed=asked.seed,
         context_length=getattr(model.config, "max_position_embeddings", None),
     )
 
 
-def _original(asked: Asked, tokenizer: Any) -> list[Row]:
+def _original(asked: Asked, tokens: np.ndarray | None) -> list[Row]:
     """Return rows of the replay text's end, to see what the same step does to it."""
-    if asked.replay_text is None:
+    if tokens is None:
         return []
-    tokens = _replayed(asked, tokenizer)[1]
     table = {"document": [0], "domain": ["original"], "start_token": [0], "n_tokens": [len(tokens)]}
     rows, _ = sample_rows(
         tokens,
@@ -219,9 +220,10 @@ def _original(asked: Asked, tokenizer: Any) -> list[Row]:
     return rows
 
 
-def _replayed(asked: Asked, tokenizer: Any) -> tuple[np.ndarray, np.ndarray]:
+def _split(asked: Asked, tokenizer: Any) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
     """Return what is replayed of the replay text and, disjoint from it, what measures."""
-    assert asked.replay_text is not None
+    if asked.replay_text is None:
+        return None, None
     tokens = _tokens(asked.replay_text, tokenizer)
     needed = 2 * (asked.sequence_length + 1)
     if len(tokens) < needed:
